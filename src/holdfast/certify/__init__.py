@@ -1,1 +1,23 @@
-"""The room `certify`."""
+"""Certificates: a model is captured once as a graph, and bounds walk over it.
+
+`capture` makes the graph; `Interval` bounds rows of a specification (`margin_rows`) over a threat,
+with rounding accounted for; `certified` reads the answer; `interval_logits` and `interval_margins`
+are the same bounds for training. `BOUNDS` names what there is.
+"""
+
+from holdfast.core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "BOUNDS": ".catalogue",
+        "Graph": ".graph",
+        "Interval": ".interval",
+        "Node": ".ops",
+        "capture": ".graph",
+        "certified": ".interval",
+        "interval_logits": ".interval",
+        "interval_margins": ".interval",
+        "margin_rows": ".spec",
+    },
+)

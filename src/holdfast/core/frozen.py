@@ -1,20 +1,20 @@
 """The frozen view of a model: logits and input gradients, with nothing of the user's module
 changed.
 
-Attacks and certificates see a model through `FrozenModel`. Calls are functional calls on detached
-parameters, so no weight gradient is computed or accumulated and no `requires_grad` flag is touched;
-the only thing toggled is the mode of each submodule, restored one by one on exit, also after an
-exception. Calls may run in blocks of one fixed shape, which makes an example's bits independent of
-how many neighbours it has: kernels round differently for different shapes.
+Attacks and certificates see a model through `FrozenModel`. Every call is functional: detached
+parameters stand in for the module's own while it runs, so no weight gradient is computed or
+accumulated and no `requires_grad` flag is touched. The only thing toggled is the mode of each
+submodule, restored one by one on exit, also after an exception. Calls may run in blocks of one
+fixed shape, which makes an example's bits independent of how many neighbours it has: kernels round
+differently for different shapes.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Literal
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from holdfast.core.counting import PassCounter
 from holdfast.core.errors import InputError, OutOfMemory, described
@@ -40,7 +40,8 @@ def evaluation_mode(model: Model) -> Iterator[None]:
 class FrozenModel:
     """A model that can be asked for logits and input gradients, and not be changed.
 
-    Use as a context manager: `with FrozenModel(model) as frozen: frozen.logits(x)`.
+    Use as a context manager: `with FrozenModel(model) as frozen: frozen.logits(x)`; it may be
+    entered again while it is entered.
 
     Args:
         model: an `nn.Module`, or any callable, from inputs (B, *E) to logits (B, K).
@@ -49,6 +50,7 @@ class FrozenModel:
             leaves modes and lets buffers update.
         block: rows of every call; inputs are cut and padded to this shape. None calls with whatever
             is given.
+        in_flight: how many blocks an attack keeps in work at once; changes no result.
         device: where calls run; None means the device of the model's parameters.
 
     Guarantee: parameters, their gradients, flags and hooks, and the mode of each submodule, are as
@@ -62,28 +64,25 @@ class FrozenModel:
         *,
         mode: Mode = "eval",
         block: int | None = None,
+        in_flight: int = 1,
         device: torch.device | str | None = None,
     ):
         if mode not in ("eval", "batch", "train"):
             raise InputError("mode", mode, "is not known", "use 'eval', 'batch' or 'train'")
-        self.model, self.mode, self.block = model, mode, block
+        self.model, self.mode, self.block, self.in_flight = model, mode, block, in_flight
         self.passes = PassCounter()
-        self._state: dict[str, Tensor] = {}
-        if isinstance(model, nn.Module):
-            self._state = {name: value.detach() for name, value in model.named_parameters()}
-            if mode == "batch":
-                self._state |= {name: value.clone() for name, value in model.named_buffers()}
+        self._swaps = _detached(model, buffers=mode == "batch")
         self.device = torch.device(device) if device is not None else device_of(model)
-        self._mode_guard = evaluation_mode(model) if mode == "eval" else None
+        self._guards: list[AbstractContextManager[None]] = []
 
     def __enter__(self) -> "FrozenModel":
-        if self._mode_guard is not None:
-            self._mode_guard.__enter__()
+        guard = evaluation_mode(self.model) if self.mode == "eval" else nullcontext()
+        guard.__enter__()
+        self._guards.append(guard)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._mode_guard is not None:
-            self._mode_guard.__exit__(None, None, None)
+        self._guards.pop().__exit__(None, None, None)
 
     def logits(self, x: Tensor) -> Tensor:
         """The logits (B, K) of x (B, *E), without a graph; one forward per row."""
@@ -116,11 +115,11 @@ class FrozenModel:
     def _call(self, x: Tensor) -> Tensor:
         self.passes.forwards += len(x)
         try:
-            if isinstance(self.model, nn.Module):
-                logits = functional_call(self.model, self._state, (x,))
-            else:
+            with _swapped(self._swaps):
                 logits = self.model(x)
-        except torch.OutOfMemoryError as cause:
+        except (torch.OutOfMemoryError, RuntimeError) as cause:
+            if not _is_out_of_memory(cause):
+                raise
             raise OutOfMemory(
                 f"{len(x)} rows do not fit into memory; use a smaller --block"
             ) from cause
@@ -165,3 +164,48 @@ def device_of(model: Model) -> torch.device:
         for tensor in (*model.parameters(), *model.buffers()):
             return tensor.device
     return torch.device("cpu")
+
+
+Swap = tuple[dict[str, Any], str, Tensor]
+
+
+def _detached(model: Model, *, buffers: bool) -> list[Swap]:
+    """Where each parameter (and buffer) is kept, with the tensor that stands in for it.
+
+    The same as `torch.func.functional_call`, prepared once: its checks cost more than a small
+    network's forward pass.
+    """
+    swaps: list[Swap] = []
+    for module in model.modules() if isinstance(model, nn.Module) else ():
+        parameters = cast(dict[str, Any], module._parameters)
+        own_buffers = cast(dict[str, Any], module._buffers)
+        for name, value in parameters.items():
+            if value is not None:
+                swaps.append((parameters, name, value.detach()))
+        for name, value in own_buffers.items() if buffers else ():
+            if value is not None:
+                swaps.append((own_buffers, name, value.clone()))
+    return swaps
+
+
+@contextmanager
+def _swapped(swaps: list[Swap]) -> Iterator[None]:
+    """Puts the stand-ins in place and the module's own tensors back."""
+    own = [home[name] for home, name, _ in swaps]
+    try:
+        for home, name, stand_in in swaps:
+            home[name] = stand_in
+        yield
+    finally:
+        for (home, name, _), value in zip(swaps, own, strict=True):
+            home[name] = value
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """CUDA has an exception of its own; the CPU allocator raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def default_block(device: torch.device) -> int:
+    """Rows of a block where none is chosen: small enough for a CPU's cache, large on a GPU."""
+    return 64 if device.type == "cpu" else 512

@@ -11,7 +11,6 @@ import json
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import cache
 from typing import (
     Annotated,
     Any,
@@ -276,7 +275,6 @@ def _catalogue_of(hint: Any) -> Catalogue | None:
     return None
 
 
-@cache
 def _hints(cls: Any) -> dict[str, Any]:
     hints = get_type_hints(cls, include_extras=True)
     return {field.name: hints[field.name] for field in fields(cls) if field.init}

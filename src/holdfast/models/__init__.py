@@ -1,1 +1,34 @@
-"""The room `models`."""
+"""The networks of the literature by name, normalisation inside the model, and checkpoints.
+
+`build_model` makes a registered network or one of the user's own; `save_model`, `load_model` and
+`load_weights` keep it as safetensors; `holdfast.models.convert` brings foreign pickles into that
+form. The constructors themselves stand in files of their own (`holdfast.models.mnist.mnist_conv`).
+"""
+
+from holdfast.core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "MODELS": ".catalogue",
+        "Architecture": ".registry",
+        "architecture_of": ".registry",
+        "build_model": ".registry",
+        "record": ".registry",
+        "Description": ".describe",
+        "describe": ".describe",
+        "hidden_units": ".describe",
+        "parameter_count": ".describe",
+        "Normalize": ".normalize",
+        "Normalized": ".normalize",
+        "Binarize": ".layers",
+        "Clamp": ".layers",
+        "Metadata": ".store",
+        "load_model": ".store",
+        "load_weights": ".store",
+        "read_weights": ".store",
+        "save_model": ".store",
+        "save_weights": ".store",
+        "weights_hash": ".weights",
+    },
+)

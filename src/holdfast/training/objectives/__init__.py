@@ -1,1 +1,17 @@
-"""."""
+"""Objectives: what training minimises, one file each, as frozen records of hyperparameters with the
+verb `loss`. They never step an optimiser; `OBJECTIVES` lists them."""
+
+from holdfast.core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "FGSMRS": ".fgsm_rs",
+        "IBP": ".interval",
+        "OBJECTIVES": ".catalogue",
+        "Objective": ".protocol",
+        "PGDAT": ".pgd_at",
+        "Passes": ".protocol",
+        "Standard": ".standard",
+    },
+)

@@ -1,0 +1,150 @@
+"""What an attack is, and what every gradient attack does around the engine."""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from holdfast.attacks.engine import Listener, Walk, ascend, search
+from holdfast.attacks.rows import Rows
+from holdfast.core.errors import InputError
+from holdfast.core.frozen import FrozenModel, Model, default_block, device_of
+from holdfast.core.numbers import number
+from holdfast.core.random import Keys
+from holdfast.core.results import AttackResult
+from holdfast.data.checks import check_inputs, check_labels
+from holdfast.threats.protocol import Threat
+
+
+@runtime_checkable
+class Attack(Protocol):
+    """Anything that searches a threat: a frozen record of hyperparameters with one verb."""
+
+    def run(
+        self,
+        model: Model | FrozenModel,
+        x: Tensor,
+        y: Tensor,
+        threat: Threat,
+        *,
+        keys: Keys | None = None,
+        start: Tensor | None = None,
+        targets: Tensor | None = None,
+        on_event: Listener | None = None,
+    ) -> AttackResult:
+        """Searches the threat around each x (B, *E) for an input that the model gets wrong."""
+        ...
+
+
+class GradientAttack:
+    """The verb of attacks that move by input gradients; the engine walks, subclasses say how."""
+
+    def run(
+        self: Walk,
+        model: Model | FrozenModel,
+        x: Tensor,
+        y: Tensor,
+        threat: Threat,
+        *,
+        keys: Keys | None = None,
+        start: Tensor | None = None,
+        targets: Tensor | None = None,
+        on_event: Listener | None = None,
+    ) -> AttackResult:
+        """Searches the threat around each example for an input that the model gets wrong.
+
+        Args:
+            model: inputs (B, *E) to logits (B, K); a `FrozenModel` fixes block and device.
+            x: (B, *E) float, in the threat's box.
+            y: (B,) int64 labels.
+            keys: of the examples; None keys each by its own bytes, with seed 0.
+            start: (B, *E) where the first run begins, such as another attack's best iterate.
+            targets: (B,) classes to reach; None asks for any misclassification.
+            on_event: called with `Finished` and `Tick` while the search goes on.
+
+        Guarantee: `x_adv` lies in the threat and is never worse than the clean input; the last
+            iterate is evaluated; `success` holds on a fresh forward pass; an example's result does
+            not depend on the other examples.
+        Raises:
+            InputError: shapes, types, ranges or labels do not fit.
+        """
+        check_inputs(x, threat.box)
+        frozen = model if isinstance(model, FrozenModel) else _freeze(model)
+        x, y = x.to(frozen.device), y.to(frozen.device)
+        with frozen, torch.no_grad():
+            classes = frozen.logits(x[:1]).shape[1]
+            frozen.passes.forwards -= 1
+            check_labels(y, classes)
+            if len(y) != len(x):
+                raise InputError("y", len(y), f"does not fit {len(x)} inputs", "give one each")
+            if targets is not None:
+                check_labels(targets, classes)
+            keys = Keys.by_content(0, x) if keys is None else keys.to(frozen.device)
+            options = {"keys": keys, "start": start, "targets": targets, "on_event": on_event}
+            return search(self, frozen, x, y, threat, **options)  # type: ignore[arg-type]
+
+    def perturb(
+        self: Walk, frozen: FrozenModel, x: Tensor, y: Tensor, threat: Threat, *, keys: Keys
+    ) -> Tensor:
+        """The last iterate of one run on a whole batch, (B, *E): the inner maximiser of training.
+
+        Cost: `steps` forwards and backwards per example; nothing is checked or re-evaluated.
+        """
+        return ascend(self, frozen, x, y, threat, keys=keys)
+
+    def runs(self, classes: int) -> int:
+        """One run of each example."""
+        return 1
+
+    def target(self, run: Tensor, y: Tensor, logits: Tensor) -> Tensor | None:
+        """Untargeted."""
+        return None
+
+
+def step_length(text: float | str, threat: Threat, rows: Rows, steps: int) -> float | Tensor:
+    """A step's length in the threat's units: a number, or a (b,) tensor for per-example radii.
+
+    Args:
+        text: a number in input units, `auto` (2.5 eps / steps), `eps`, `eps/4` or `1.25*eps`.
+
+    Raises:
+        InputError: not such a text, or relative to an infinite radius.
+    """
+    factor, relative = parse_step(text, steps)
+    if not relative:
+        return factor
+    reach = threat.reach
+    if not isinstance(reach, Tensor) and reach == float("inf"):
+        raise InputError("step_size", text, "is relative to an infinite radius", "give a number")
+    return factor * reach
+
+
+def parse_step(text: float | str, steps: int) -> tuple[float, bool]:
+    """A step size as (factor, whether it is relative to the radius)."""
+    if isinstance(text, str) and text == "auto":
+        return 2.5 / steps, True
+    if isinstance(text, str) and "eps" in text:
+        before, _, after = text.partition("eps")
+        try:
+            factor = number(before.removesuffix("*") or 1.0) / number(
+                after.removeprefix("/") or 1.0
+            )
+        except (InputError, ZeroDivisionError):
+            raise _bad_step(text) from None
+        if (before and not before.endswith("*")) or (after and not after.startswith("/")):
+            raise _bad_step(text)
+        return factor, True
+    value = number(text, "step_size")
+    if value <= 0:
+        raise _bad_step(text)
+    return value, False
+
+
+def _bad_step(text: object) -> InputError:
+    return InputError(
+        "step_size", text, "is no step size", "give a number > 0, 'auto', 'eps/4' or '1.25*eps'"
+    )
+
+
+def _freeze(model: Model) -> FrozenModel:
+    return FrozenModel(model, block=default_block(device_of(model)))

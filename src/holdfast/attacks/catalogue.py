@@ -1,0 +1,41 @@
+"""The attacks that users can name."""
+
+from holdfast.core.catalogue import Catalogue, Entry
+
+_SUCCESS = "success is re-checked on a fresh forward pass, inside the threat"
+
+ATTACKS = Catalogue(
+    "attack",
+    Entry(
+        name="fgsm",
+        target="holdfast.attacks.fgsm:FGSM",
+        summary="one steepest step of a full radius from the clean input",
+        source="Goodfellow et al. 2015, arXiv:1412.6572",
+        guarantee=_SUCCESS + "; exact for linear models in a ball without box",
+        cost="at most 4 forwards, 1 backward",
+    ),
+    Entry(
+        name="fgsm-rs",
+        target="holdfast.attacks.fgsm:fgsm_rs",
+        summary="one step of 1.25 radii from a random start",
+        source="Wong, Rice and Kolter 2020, arXiv:2001.03994",
+        guarantee=_SUCCESS,
+        cost="at most 4 forwards, 1 backward",
+    ),
+    Entry(
+        name="r-fgsm",
+        target="holdfast.attacks.fgsm:r_fgsm",
+        summary="half a radius along random signs, then half a radius along the gradient",
+        source="Tramer et al. 2018, arXiv:1705.07204",
+        guarantee=_SUCCESS,
+        cost="at most 4 forwards, 1 backward",
+    ),
+    Entry(
+        name="pgd",
+        target="holdfast.attacks.pgd:PGD",
+        summary="projected gradient descent with restarts; by name pgd-STEPS-RESTARTS[-STEP]",
+        source="Madry et al. 2018, arXiv:1706.06083",
+        guarantee=_SUCCESS + "; robust accuracy never rises with restarts",
+        cost="at most R (S + 1) + 2 forwards, R S backwards",
+    ),
+)

@@ -1,0 +1,397 @@
+"""The engine that every gradient attack shares.
+
+An attack says where a run begins and how it moves on from a gradient; the engine does the rest. It
+keeps blocks of fixed shape full of runs at different steps, evaluates every iterate (the start and
+the last one included), keeps the best, lets a run leave at its first success and refills its place,
+counts passes, and confirms every success on a fresh forward pass. No attack writes its own loop.
+
+Two public functions: `search` looks for adversarial examples, `ascend` takes a fixed number of
+steps on a whole batch, as training needs.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from holdfast.attacks.findings import Findings
+from holdfast.attacks.rows import Rows, Supply
+from holdfast.core.errors import OutOfMemory
+from holdfast.core.frozen import FrozenModel
+from holdfast.core.random import Keys
+from holdfast.core.results import AttackResult, Outcome
+from holdfast.losses.margin import margin as margin_of
+from holdfast.losses.protocol import Loss
+from holdfast.threats.protocol import Threat
+
+
+class Walk(Protocol):
+    """What an attack supplies to the engine."""
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps of a run."""
+
+    @property
+    def objective(self) -> Loss:
+        """What is maximised: (logits, y, target) -> (b,)."""
+
+    def runs(self, classes: int) -> int:
+        """Runs of an example, for a model with this many classes."""
+
+    def target(self, run: Tensor, y: Tensor, logits: Tensor) -> Tensor | None:
+        """The class each run aims at, (b,), from the clean logits (b, K); None if untargeted."""
+
+    def begin(self, rows: Rows) -> Tensor:
+        """The start of each row, (b, *E), in the threat; may fill `rows.memory`."""
+
+    def advance(self, rows: Rows, gradient: Tensor) -> Tensor:
+        """The next iterate of each row, (b, *E), in the threat; may change `rows.memory`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """Examples whose answer is final, while a search goes on.
+
+    Args:
+        rows: (n,) their positions in the call's batch.
+        result: their part of the result.
+    """
+
+    rows: Tensor
+    result: AttackResult
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A sign of life: rows that went forward and backward since the search began."""
+
+    forwards: int
+    backwards: int
+
+
+Listener = Callable[[Finished | Tick], None]
+
+
+def ascend(
+    attack: Walk, model: FrozenModel, x: Tensor, y: Tensor, threat: Threat, *, keys: Keys
+) -> Tensor:
+    """The iterate after the attack's last step of its first run, for a whole batch at once.
+
+    No early exit, no best iterate, no final evaluation: what adversarial training needs.
+
+    Cost: `steps` forwards and backwards per example.
+    """
+    zero = torch.zeros_like(y)
+    rows = Rows(
+        torch.arange(len(x), device=x.device), zero, zero, keys.fold(0), x, x, y, None, threat
+    )
+    rows.point = attack.begin(rows)
+    for _ in range(attack.steps):
+        _, _, gradient = model.value_and_grad(
+            rows.point, lambda logits: attack.objective(logits, y, None)
+        )
+        rows.point = attack.advance(rows, gradient)
+        rows.step = rows.step + 1
+    return rows.point.detach()
+
+
+def search(
+    attack: Walk,
+    model: FrozenModel,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    *,
+    keys: Keys,
+    start: Tensor | None = None,
+    targets: Tensor | None = None,
+    on_event: Listener | None = None,
+) -> AttackResult:
+    """Walks the runs of every example until one succeeds or all have ended.
+
+    Args:
+        model: the frozen view, entered, with `block` set.
+        start: (B, *E) where the first run begins (after projection), instead of the attack's start.
+        targets: (B,) classes to reach; None asks for any misclassification.
+
+    Guarantee: `x_adv` is in the threat and never worse than the clean input; `success` holds on a
+        fresh forward pass; an example's result does not depend on the others.
+    """
+    return _Search(attack, model, x, y, threat, keys, start, targets, on_event).run()
+
+
+class _Search:
+    """One call of `search`."""
+
+    def __init__(
+        self,
+        attack: Walk,
+        model: FrozenModel,
+        x: Tensor,
+        y: Tensor,
+        threat: Threat,
+        keys: Keys,
+        start: Tensor | None,
+        targets: Tensor | None,
+        on_event: Listener | None,
+    ):
+        self.attack, self.model, self.threat, self.keys = attack, model, threat, keys
+        self.x, self.y, self.start, self.targets = x, y, start, targets
+        self.listen = on_event or (lambda event: None)
+        self.block = model.block or len(x)
+        self.before = model.passes.forwards + model.passes.padding
+        self.logits = model.logits(x)
+        runs = attack.runs(self.logits.shape[1])
+        margin, loss = _goal(self.logits, y, targets), attack.objective(self.logits, y, targets)
+        self.found = Findings(x, margin, loss, runs)
+        self.outcome = torch.full_like(y, Outcome.UNDECIDED)
+        if targets is None:
+            self.outcome[self.found.winner < 0] = Outcome.MISCLASSIFIED
+        self.settled = 0  # rises whenever a run ends: lanes look for free places only then
+        self.finals: list[_Final] = []
+        self.unconfirmed: list[Tensor] = []
+
+    def run(self) -> AttackResult:
+        examples = (self.found.winner >= 0).nonzero().flatten()
+        self._report((self.found.winner < 0).nonzero().flatten())
+        window = max(8 * self.block, 512)
+        supply = Supply(
+            self._prepare, self.found.wanted, examples, self.found.runs, self.block, window
+        )
+        lanes = [_Lane(self.block) for _ in range(self.model.in_flight)]
+        while True:
+            busy = [lane for lane in lanes if self._refill(lane, supply)]
+            if not busy and not self.finals:
+                break
+            if not busy or self._waiting() >= self.block:
+                self._evaluate_finals()
+            for lane in busy:
+                try:
+                    self._advance(lane)
+                except OutOfMemory:
+                    if len(lanes) == 1:
+                        raise
+                    lanes = self._drop(lanes, supply)
+                    break
+            self.listen(Tick(self.model.passes.forwards, self.model.passes.backwards))
+        self._confirm()
+        return self._result(torch.arange(len(self.x), device=self.x.device))
+
+    def _prepare(self, example: Tensor, run: Tensor) -> Rows:
+        """Rows at their starts."""
+        y, origin = self.y[example], self.x[example]
+        target = self.targets[example] if self.targets is not None else None
+        if target is None:
+            target = self.attack.target(run, y, self.logits[example])
+        keys = self.keys[example].fold(run)
+        threat = self.threat.rows(example)
+        rows = Rows(example, run, torch.zeros_like(run), keys, origin, origin, y, target, threat)
+        rows.point = self.attack.begin(rows)
+        if self.start is not None:
+            given = threat.project(self.start[example].to(origin), origin)
+            rows.point = torch.where(_wide(run == 0, origin), given, rows.point)
+        return rows
+
+    def _refill(self, lane: "_Lane", supply: Supply) -> bool:
+        """Puts waiting runs into free places; whether anything is left to walk in this lane."""
+        if lane.settled == self.settled:
+            return lane.busy
+        if lane.rows is not None:
+            lane.active &= self.found.wanted(lane.rows.example, lane.rows.run)
+        changed = False
+        while not bool(lane.active.all()):
+            free = (~lane.active).nonzero().flatten()
+            taken = supply.take(len(free))
+            if taken is None:
+                break
+            lane.place(free[: len(taken[1])], *taken)
+            changed = True
+        if changed and lane.rows is not None:
+            lane.rows.threat = self.threat.rows(lane.rows.example)
+        lane.settled, lane.busy = self.settled, bool(lane.active.any())
+        return lane.busy
+
+    def _advance(self, lane: "_Lane") -> None:
+        """One gradient step of every row of a lane."""
+        rows = lane.rows
+        assert rows is not None
+        logits, loss, gradient = self.model.value_and_grad(
+            rows.point, lambda z: self.attack.objective(z, rows.y, rows.target)
+        )
+        margin = _goal(logits, rows.y, None if self.targets is None else rows.target)
+        lane.note(margin, loss)
+        rows.point = self.attack.advance(rows, _finite(gradient))
+        rows.step += 1
+        fooled = ~(margin > 0)
+        leaving = lane.active & (fooled | (rows.step >= self.attack.steps))
+        if bool(leaving.any()):
+            self._leave(lane, leaving, fooled)
+
+    def _leave(self, lane: "_Lane", leaving: Tensor, fooled: Tensor) -> None:
+        """Records what ended runs found; those that took all steps await a last one."""
+        rows, found = lane.rows, self.found
+        assert rows is not None
+        at = leaving.nonzero().flatten()
+        example, run = rows.example[at], rows.run[at]
+        self.settled += 1
+        found.record(example, run, lane.best_point[at], lane.best_margin[at], lane.best_loss[at])
+        won = fooled[at]
+        steps = rows.step[at]
+        found.end(example[won], run[won], steps[won], steps[won])
+        lane.active &= ~leaving
+        last = at[~won]
+        if len(last):
+            target = None if rows.target is None else rows.target[last]
+            self.finals.append(
+                _Final(rows.example[last], rows.run[last], rows.point[last], rows.y[last], target)
+            )
+        self._finish(example)
+
+    def _evaluate_finals(self) -> None:
+        """The last iterates of ended runs, forward only."""
+        waiting, self.finals = self.finals, []
+        final = _Final.join(waiting)
+        logits = self.model.logits(final.point)
+        margin = _goal(logits, final.y, final.target if self.targets is not None else None)
+        loss = self.attack.objective(logits, final.y, final.target)
+        self.settled += 1
+        self.found.record(final.example, final.run, final.point, margin, loss)
+        steps = torch.full_like(final.run, self.attack.steps)
+        self.found.end(final.example, final.run, steps + 1, steps)
+        self._finish(final.example)
+
+    def _finish(self, example: Tensor) -> None:
+        """Reports examples whose answer is final; those that were broken are confirmed first."""
+        done = self.found.newly_finished(example)
+        broken = self.found.winner[done] < self.found.runs
+        self._report(done[~broken])
+        self.unconfirmed.append(done[broken])
+        if sum(map(len, self.unconfirmed)) >= self.block:
+            self._confirm()
+
+    def _confirm(self) -> None:
+        """Repeats the forward pass at every claimed success, and asks the threat."""
+        at = torch.cat(self.unconfirmed) if self.unconfirmed else self.y[:0]
+        self.unconfirmed = []
+        if not len(at):
+            return
+        x_adv, y = self.found.x_adv[at], self.y[at]
+        targets = None if self.targets is None else self.targets[at]
+        margin = _goal(self.model.logits(x_adv), y, targets)
+        holds = ~(margin > 0) & self.threat.rows(at).contains(x_adv, self.x[at])
+        self.outcome[at[holds]] = Outcome.BROKEN
+        self._report(at)
+
+    def _report(self, rows: Tensor) -> None:
+        if len(rows):
+            self.listen(Finished(rows, self._result(rows)))
+
+    def _result(self, at: Tensor) -> AttackResult:
+        found = self.found
+        forwards, backwards = found.passes(at)
+        x_adv, outcome = found.x_adv[at], self.outcome[at]
+        attempted = (outcome != Outcome.MISCLASSIFIED).to(forwards)
+        forwards = (
+            forwards + 1 + attempted * (found.winner[at] < found.runs) * (found.winner[at] >= 0)
+        )
+        computed = self.model.passes.forwards + self.model.passes.padding - self.before
+        return AttackResult(
+            x_adv=x_adv,
+            success=(outcome == Outcome.BROKEN) | (found.winner[at] < 0),
+            margin=found.margin[at],
+            size=self.threat.rows(at).size(x_adv, self.x[at]),
+            loss=found.loss[at],
+            forwards=forwards,
+            backwards=backwards,
+            outcome=outcome,
+            padding=max(0, computed - int(forwards.sum())) if len(at) == len(self.x) else 0,
+        )
+
+    def _waiting(self) -> int:
+        return sum(len(final.example) for final in self.finals)
+
+    def _drop(self, lanes: list["_Lane"], supply: Supply) -> list["_Lane"]:
+        """Halves the blocks in flight; the runs of the dropped ones begin again later."""
+        keep = len(lanes) // 2
+        for lane in lanes[keep:]:
+            if lane.rows is not None:
+                supply.give_back(lane.rows.example[lane.active], lane.rows.run[lane.active])
+        return lanes[:keep]
+
+
+class _Lane:
+    """One block in flight: its rows, which of them are walking, and the best iterate of each."""
+
+    def __init__(self, block: int):
+        self.rows: Rows | None = None
+        self.settled, self.busy = -1, False
+        self.active = torch.zeros(block, dtype=torch.bool)
+
+    def place(self, slots: Tensor, source: Rows, picks: Tensor) -> None:
+        if self.rows is None:
+            self.rows = source.clone()
+            self.active = self.active.to(source.y.device)
+            self.best_point = source.point.clone()
+            self.best_margin = torch.full_like(source.y, math.inf, dtype=source.origin.dtype)
+            self.best_loss = torch.zeros_like(self.best_margin)
+        self.rows.put(slots, source, picks)
+        self.best_margin[slots] = math.inf
+        self.active[slots] = True
+
+    def note(self, margin: Tensor, loss: Tensor) -> None:
+        """Keeps the iterates just evaluated where they are the best of their run so far."""
+        assert self.rows is not None
+        better = ~(margin >= self.best_margin)
+        self.best_margin = torch.where(better, margin, self.best_margin)
+        self.best_loss = torch.where(better, loss, self.best_loss)
+        self.best_point = torch.where(
+            _wide(better, self.best_point), self.rows.point, self.best_point
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Final:
+    """Last iterates that await their evaluation."""
+
+    example: Tensor
+    run: Tensor
+    point: Tensor
+    y: Tensor
+    target: Tensor | None
+
+    @staticmethod
+    def join(parts: list["_Final"]) -> "_Final":
+        targets = [part.target for part in parts if part.target is not None]
+        return _Final(
+            torch.cat([part.example for part in parts]),
+            torch.cat([part.run for part in parts]),
+            torch.cat([part.point for part in parts]),
+            torch.cat([part.y for part in parts]),
+            torch.cat(targets) if targets else None,
+        )
+
+
+def _wide(mask: Tensor, like: Tensor) -> Tensor:
+    """A (b,) mask that broadcasts over (b, *E)."""
+    return mask.view(-1, *(1,) * (like.ndim - 1))
+
+
+def _goal(logits: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
+    """The margin that must become <= 0: of the label, or of all others over the target.
+
+    A tie with the target is no success: zero becomes the smallest positive number.
+    """
+    if target is None:
+        return margin_of(logits, y)
+    margin = -margin_of(logits, target)
+    tiny = torch.full_like(margin, torch.finfo(margin.dtype).tiny)
+    return torch.where(margin == 0, tiny, margin)
+
+
+def _finite(gradient: Tensor) -> Tensor:
+    """The gradient with NaN as zero, so that a broken coordinate does not move."""
+    return gradient if bool(gradient.sum().isfinite()) else torch.nan_to_num(gradient, nan=0.0)

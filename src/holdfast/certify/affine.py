@@ -1,0 +1,185 @@
+"""Operations with weights: linear, convolution, batch norm, product and sum with constants.
+
+Weights are constants of the graph, looked up at every evaluation, so bounds are differentiable with
+respect to the module's own parameters. Convolutions stay convolutions; nothing is made dense.
+
+Source: Wong 2020, sec 3.4.2 (Cor. 3 and 7: linear layers, batch norm with fixed statistics); Gowal
+    et al. 2018 for the interval rule.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from holdfast.certify.constants import Constant, Values
+from holdfast.certify.ops import Affine
+
+
+@dataclass(frozen=True)
+class Linear(Affine):
+    """A fully connected layer on the last axis; weight (out, in)."""
+
+    weight: Constant
+    bias: Constant | None = None
+
+    def linear(self, x: Tensor, values: Values) -> Tensor:
+        """W x."""
+        return F.linear(x, values[self.weight])
+
+    def absolute(self, x: Tensor, values: Values) -> Tensor:
+        """|W| x."""
+        return F.linear(x, values[self.weight].abs())
+
+    def offset(self, values: Values) -> Tensor | None:
+        """The bias (out,)."""
+        return None if self.bias is None else values[self.bias]
+
+    def terms(self, values: Values) -> int:
+        """The number of inputs."""
+        return values[self.weight].shape[1]
+
+    def pull(self, rows: Tensor, values: Values, shape: tuple[int, ...]) -> Tensor:
+        """Rows times W."""
+        return rows @ values[self.weight]
+
+
+_CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+
+@dataclass(frozen=True)
+class Convolution(Affine):
+    """A convolution over one, two or three axes; weight (out, in/groups, *kernel)."""
+
+    weight: Constant
+    bias: Constant | None
+    stride: tuple[int, ...]
+    padding: tuple[int, ...] | str
+    dilation: tuple[int, ...]
+    groups: int
+
+    def linear(self, x: Tensor, values: Values) -> Tensor:
+        """W * x."""
+        return self._convolve(x, values[self.weight])
+
+    def absolute(self, x: Tensor, values: Values) -> Tensor:
+        """|W| * x."""
+        return self._convolve(x, values[self.weight].abs())
+
+    def offset(self, values: Values) -> Tensor | None:
+        """The bias (out, 1, ...)."""
+        if self.bias is None:
+            return None
+        return values[self.bias].reshape(-1, *(1,) * self._axes(values))
+
+    def terms(self, values: Values) -> int:
+        """The number of weights of one output channel."""
+        return values[self.weight][0].numel()
+
+    def _axes(self, values: Values) -> int:
+        return values[self.weight].ndim - 2
+
+    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        convolve = _CONVOLUTIONS[weight.ndim - 2]
+        return convolve(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
+
+
+@dataclass(frozen=True)
+class BatchNorm(Affine):
+    """Batch norm with running statistics, axis 1: scale x + shift.
+
+    scale = weight / sqrt(variance + eps) and shift = bias - mean scale are folded at every
+    evaluation, from the live tensors.
+    """
+
+    weight: Constant | None
+    bias: Constant | None
+    mean: Constant
+    variance: Constant
+    eps: float
+    axes: int
+
+    def linear(self, x: Tensor, values: Values) -> Tensor:
+        """The scaled input."""
+        return x * self._scale(values)
+
+    def absolute(self, x: Tensor, values: Values) -> Tensor:
+        """The input times |scale|."""
+        return x * self._scale(values).abs()
+
+    def offset(self, values: Values) -> Tensor:
+        """The shift (C, 1, ...)."""
+        return self._bias(values) - self._column(values[self.mean]) * self._scale(values)
+
+    def offset_size(self, values: Values) -> Tensor:
+        """Both terms of the shift."""
+        product = self._column(values[self.mean]) * self._scale(values)
+        return self._bias(values).abs() + product.abs()
+
+    def terms(self, values: Values) -> int:
+        """Two products and a sum, each with up to four roundings of its factors."""
+        return 12
+
+    def _scale(self, values: Values) -> Tensor:
+        deviation = (values[self.variance] + self.eps).sqrt()
+        return self._column(_one(self.weight, values, deviation) / deviation)
+
+    def _bias(self, values: Values) -> Tensor:
+        mean = values[self.mean]
+        return self._column(torch.zeros_like(mean) if self.bias is None else values[self.bias])
+
+    def _column(self, vector: Tensor) -> Tensor:
+        return vector.reshape(-1, *(1,) * self.axes)
+
+
+def _one(weight: Constant | None, values: Values, like: Tensor) -> Tensor:
+    return torch.ones_like(like) if weight is None else values[weight]
+
+
+@dataclass(frozen=True)
+class Scale(Affine):
+    """Product with, or quotient by, a constant that broadcasts."""
+
+    factor: Constant
+    divide: bool = False
+
+    def linear(self, x: Tensor, values: Values) -> Tensor:
+        """The scaled input."""
+        factor = values[self.factor]
+        return x / factor if self.divide else x * factor
+
+    def absolute(self, x: Tensor, values: Values) -> Tensor:
+        """The input scaled by the absolute value."""
+        factor = values[self.factor].abs()
+        return x / factor if self.divide else x * factor
+
+    def terms(self, values: Values) -> int:
+        """One."""
+        return 1
+
+
+@dataclass(frozen=True)
+class Shift(Affine):
+    """Sum with, or difference from, a constant that broadcasts."""
+
+    constant: Constant
+    subtract: bool = False
+
+    def linear(self, x: Tensor, values: Values) -> Tensor:
+        """The input."""
+        return x
+
+    def absolute(self, x: Tensor, values: Values) -> Tensor:
+        """The input."""
+        return x
+
+    def offset(self, values: Values) -> Tensor:
+        """The constant, with its sign."""
+        constant = values[self.constant]
+        return -constant if self.subtract else constant
+
+    def terms(self, values: Values) -> int:
+        """One."""
+        return 1

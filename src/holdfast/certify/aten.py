@@ -1,0 +1,294 @@
+"""The table from the operations of an exported program to those of a graph.
+
+`RULES` maps the base name of an ATen operation (without overload, in-place underscore dropped) to a
+function that reads the call and returns the chain of operations it stands for; an empty chain means
+that the value is passed on unchanged. Whatever is not in the table cannot be captured.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from holdfast.certify.affine import BatchNorm, Convolution, Linear, Scale, Shift
+from holdfast.certify.calls import Call, Data
+from holdfast.certify.ops import Op
+from holdfast.certify.structural import (
+    Add,
+    Clamp,
+    Concatenate,
+    MaxPool,
+    Negate,
+    ReLU,
+    Reshape,
+    Structural,
+    Subtract,
+)
+
+Chain = tuple[Op, ...]
+Rule = Callable[[Call], Chain]
+
+
+def _linear(call: Call) -> Chain:
+    return (Linear(call.constant("weight"), call.optional("bias")),)
+
+
+def _convolution(axes: int) -> Rule:
+    def rule(call: Call) -> Chain:
+        padding = call["padding"]
+        return (
+            Convolution(
+                call.constant("weight"),
+                call.optional("bias"),
+                _axes(call["stride"], axes),
+                padding if isinstance(padding, str) else _axes(padding, axes),
+                _axes(call["dilation"], axes),
+                call["groups"],
+            ),
+        )
+
+    return rule
+
+
+def _axes(value: Any, axes: int) -> tuple[int, ...]:
+    values = tuple(value) if isinstance(value, list | tuple) else (value,)
+    return values * axes if len(values) == 1 else values
+
+
+def _batch_norm(call: Call) -> Chain:
+    if call["training"] or call["running_mean"] is None:
+        call.refuse("it normalises with batch statistics; give it running statistics")
+    return (
+        BatchNorm(
+            call.optional("weight"),
+            call.optional("bias"),
+            call.constant("running_mean"),
+            call.constant("running_var"),
+            call["eps"],
+            len(call.shape) - 1,
+        ),
+    )
+
+
+def _sum_of_two(call: Call) -> Chain:
+    _plain_alpha(call)
+    if len(call.operands) == 2:
+        return (Add(),)
+    name = "other" if isinstance(call["self"], Data) else "self"
+    return (Shift(call.constant(name)),)
+
+
+def _difference(call: Call) -> Chain:
+    _plain_alpha(call)
+    if len(call.operands) == 2:
+        return (Subtract(),)
+    if isinstance(call["self"], Data):
+        return (Shift(call.constant("other"), subtract=True),)
+    return Negate(), Shift(call.constant("self"))
+
+
+def _reversed_difference(call: Call) -> Chain:
+    _plain_alpha(call)
+    if len(call.operands) == 2:
+        call.refuse("write it as a difference")
+    if isinstance(call["self"], Data):
+        return Negate(), Shift(call.constant("other"))
+    return (Shift(call.constant("self"), subtract=True),)
+
+
+def _plain_alpha(call: Call) -> None:
+    if call["alpha"] != 1:
+        call.refuse("alpha must be 1")
+
+
+def _product(call: Call) -> Chain:
+    name = "other" if isinstance(call["self"], Data) else "self"
+    return (Scale(call.constant(name)),)
+
+
+def _quotient(call: Call) -> Chain:
+    if call.arguments.get("rounding_mode") is not None:
+        call.refuse("rounding_mode is not supported")
+    return (Scale(call.constant("other"), divide=True),)
+
+
+def _reshape(call: Call) -> Chain:
+    return (Reshape(call.shape),)
+
+
+def _pass_on(call: Call) -> Chain:
+    return ()
+
+
+def _dropout(call: Call) -> Chain:
+    if call["train"]:
+        call.refuse("it drops also in evaluation mode; pass training=self.training")
+    return ()
+
+
+def _same_type(call: Call) -> Chain:
+    wanted = call.arguments.get("dtype")
+    if wanted not in (None, torch.float32, torch.float64):
+        call.refuse(f"it rounds to {wanted}")
+    return ()
+
+
+def _mean(call: Call) -> Chain:
+    dims = call["dim"] if "dim" in call.arguments else None
+    if not dims or call.arguments.get("dtype") is not None:
+        call.refuse("name the dimensions to average over, without the batch axis")
+    return (Structural(torch.mean, (tuple(dims), call["keepdim"]), added=_extent(call, dims)),)
+
+
+def _sum(call: Call) -> Chain:
+    dims = call["dim"] if "dim" in call.arguments else None
+    if not dims or call.arguments.get("dtype") is not None:
+        call.refuse("name the dimensions to sum over, without the batch axis")
+    return (Structural(torch.sum, (tuple(dims), call["keepdim"]), added=_extent(call, dims)),)
+
+
+def _extent(call: Call, dims: Any) -> int:
+    shape = call.operands[0].shape
+    return math.prod(shape[dim if dim < 0 else dim - 1] for dim in dims)
+
+
+def _average_pool(axes: int) -> Rule:
+    function: Callable[..., torch.Tensor] = {1: F.avg_pool1d, 2: F.avg_pool2d}[axes]
+
+    def rule(call: Call) -> Chain:
+        names = ["kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"]
+        arguments = [_hashable(call[name]) for name in names]
+        arguments[1] = arguments[1] or None
+        if (divisor := call.arguments.get("divisor_override")) is not None:
+            if divisor < 0:
+                call.refuse("divisor_override is negative")
+            arguments.append(divisor)
+        added = math.prod(_axes(call["kernel_size"], axes))
+        return (Structural(function, tuple(arguments), added=added),)
+
+    return rule
+
+
+def _adaptive_average_pool(axes: int) -> Rule:
+    function: Callable[..., torch.Tensor] = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d}[
+        axes
+    ]
+
+    def rule(call: Call) -> Chain:
+        sizes = zip(call.operands[0].shape[-axes:], call.shape[-axes:], strict=True)
+        added = math.prod(size // out + 2 for size, out in sizes)
+        return (Structural(function, (call.shape[-axes:],), added=added),)
+
+    return rule
+
+
+def _max_pool(axes: int) -> Rule:
+    function: Callable[..., torch.Tensor] = {1: F.max_pool1d, 2: F.max_pool2d}[axes]
+
+    def rule(call: Call) -> Chain:
+        names = ["kernel_size", "stride", "padding", "dilation", "ceil_mode"]
+        arguments = [_hashable(call[name]) for name in names]
+        arguments[1] = arguments[1] or None
+        return (MaxPool(function, tuple(arguments)),)
+
+    return rule
+
+
+def _moves(function: Callable[..., torch.Tensor], *names: str) -> Rule:
+    def rule(call: Call) -> Chain:
+        return (Structural(function, tuple(_hashable(call[name]) for name in names)),)
+
+    return rule
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _slice(call: Call) -> Chain:
+    names = ["dim", "start", "end", "step"]
+    return (Structural(torch.ops.aten.slice.Tensor, tuple(call[name] for name in names)),)
+
+
+def _concatenate(call: Call) -> Chain:
+    if len(call.operands) != len(call["tensors"]):
+        call.refuse("a constant is joined with data")
+    return (Concatenate(call["dim"]),)
+
+
+def _pad(call: Call) -> Chain:
+    if call.arguments.get("mode", "constant") != "constant" or call["value"] not in (None, 0, 0.0):
+        call.refuse("only zero padding is supported")
+    return (Structural(F.pad, (tuple(call["pad"]),)),)
+
+
+def _relu(call: Call) -> Chain:
+    return (ReLU(),)
+
+
+def _clamp(call: Call) -> Chain:
+    low, high = call["min"], call["max"]
+    if not all(value is None or isinstance(value, int | float) for value in (low, high)):
+        call.refuse("its limits must be numbers")
+    if low is not None and high is not None and low > high:
+        call.refuse("its lower limit is above the upper one")
+    return (Clamp(low, high),)
+
+
+def _hardtanh(call: Call) -> Chain:
+    return (Clamp(call["min_val"], call["max_val"]),)
+
+
+RULES: dict[str, Rule] = {
+    "linear": _linear,
+    "conv1d": _convolution(1),
+    "conv2d": _convolution(2),
+    "conv3d": _convolution(3),
+    "batch_norm": _batch_norm,
+    "add": _sum_of_two,
+    "sub": _difference,
+    "subtract": _difference,
+    "rsub": _reversed_difference,
+    "mul": _product,
+    "multiply": _product,
+    "div": _quotient,
+    "divide": _quotient,
+    "neg": lambda call: (Negate(),),
+    "relu": _relu,
+    "relu6": lambda call: (Clamp(0.0, 6.0),),
+    "hardtanh": _hardtanh,
+    "clamp": _clamp,
+    "clamp_min": lambda call: (Clamp(call["min"], None),),
+    "clamp_max": lambda call: (Clamp(None, call["max"]),),
+    "mean": _mean,
+    "sum": _sum,
+    "avg_pool1d": _average_pool(1),
+    "avg_pool2d": _average_pool(2),
+    "adaptive_avg_pool1d": _adaptive_average_pool(1),
+    "adaptive_avg_pool2d": _adaptive_average_pool(2),
+    "max_pool1d": _max_pool(1),
+    "max_pool2d": _max_pool(2),
+    "permute": _moves(torch.permute, "dims"),
+    "transpose": _moves(torch.transpose, "dim0", "dim1"),
+    "slice": _slice,
+    "cat": _concatenate,
+    "concat": _concatenate,
+    "pad": _pad,
+    "constant_pad_nd": _pad,
+    **dict.fromkeys(
+        ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "_unsafe_view"),
+        _reshape,
+    ),
+    **dict.fromkeys(("contiguous", "clone", "alias", "identity", "detach"), _pass_on),
+    **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout"), _dropout),
+    **dict.fromkeys(("to", "_to_copy", "type_as"), _same_type),
+}
+
+VIEWS = frozenset(
+    ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "permute", "transpose")
+) | frozenset(
+    ("slice", "contiguous", "alias", "detach", "dropout", "feature_dropout", "to", "_unsafe_view")
+)
+"""Operations whose result may share memory with their input."""

@@ -1,0 +1,89 @@
+"""How far rounding can move a bound, known before it is computed.
+
+What a rigorous bound covers: the network as a function over the real numbers, with the stored
+parameters and constants as they are. Batch norm is folded inside the analysis; other constants
+that a model computes from its parameters (a weight-normalised weight, a product of buffers) count
+as stored, at the value that float64 gives. It does not cover the rounding of the deployed forward
+pass in float32, nor a process that flushes subnormal numbers.
+
+The model of arithmetic is the standard one: every +, -, *, / and square root has a relative error
+of at most u = 2^-53, a product or quotient that underflows an absolute error below 2^-1022. A sum
+of n products, in any order, with or without fused multiply-add, is then off by at most gamma_n =
+n u / (1 - n u) times the sum of the absolute terms, plus n underflows (Higham 2002, sec 3.1).
+
+An affine node maps the box [l, u] by W and b. Write c for the computed midpoint (any number in [l,
+u] will do), r for the computed max(u - c, c - l), m for max(|l|, |u|), and T = |W| m + |b|:
+
+- the computed W c + b is off by at most gamma_(n+1) (|W| |c| + |b|), the computed |W| r by at most
+  gamma_n |W| r, and r itself by u r; since |c| + r <= (1 + 2u) m, together by gamma_(n+4) T;
+- subtracting |W| r, and then the radius, rounds twice more: at most 3 u T;
+- T, as computed, is at least (1 - gamma_(n+1)) T, and the radius made of it rounds a few times.
+
+So `2 (n + 8) u T` and `(n + 8) 2^-1022` are enough while n u < 1/100, with a factor of almost two
+to spare. A structural node (mean, pooling, sum) satisfies the same inequality with T its own image
+of m. A monotone node (ReLU, clamp, maximum) only selects, and has no error. Each node widens its
+own interval; the next nodes carry the radius on, multiplied by |W|, because it is in the interval.
+
+Source: Higham 2002, Accuracy and Stability of Numerical Algorithms, sec 3.1; Neumaier and
+    Shcherbina 2004 (safe bounds of linear programmes) for the idea of paying once at the end.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+UNIT = 2.0**-53
+_TINY = 2.0**-1022
+_EXTRA = 8
+_SAFETY = 2.0
+
+
+class Box(NamedTuple):
+    """Lower and upper bounds of the same shape (B, *E)."""
+
+    lower: Tensor
+    upper: Tensor
+
+    @property
+    def magnitude(self) -> Tensor:
+        """The largest absolute value inside, elementwise."""
+        return torch.maximum(self.lower.abs(), self.upper.abs())
+
+
+def radius(terms: int, magnitude: Tensor) -> Tensor:
+    """A bound on the rounding error of a sum of `terms` products, and of the bound made of it.
+
+    Args:
+        terms: how many products and constants are added up for one output.
+        magnitude: float64, the computed sum of their absolute values.
+    """
+    count = terms + _EXTRA
+    return _SAFETY * count * UNIT * magnitude + count * _TINY
+
+
+def widened(box: Box, terms: int, magnitude: Tensor) -> Box:
+    """The box, moved outwards by the rounding radius."""
+    slack = radius(terms, magnitude)
+    return Box(box.lower - slack, box.upper + slack)
+
+
+def widened_hull(box: Box, x: Tensor) -> Box:
+    """The hull of a threat around x, moved outwards by what its own arithmetic may have rounded.
+
+    A hull costs a few operations on x and a radius; sixteen roundings of the largest number
+    involved are allowed for.
+    """
+    return widened(box, _EXTRA, torch.maximum(box.magnitude, x.abs()))
+
+
+@contextmanager
+def plain_kernels() -> Iterator[None]:
+    """Switches cuDNN off: its transform-based convolutions do not obey the error bound of a sum.
+
+    float64 is not touched by TF32, by autocast or by oneDNN, so nothing else needs switching.
+    """
+    with torch.backends.cudnn.flags(enabled=False):
+        yield

@@ -1,0 +1,151 @@
+"""Operations without weights: sums, reshapes, pooling, and the monotone nonlinearities.
+
+A structural operation is linear with coefficients that are not negative, so that it maps the ends
+of a box to the ends of the image; a monotone nonlinearity does the same. Differences exchange the
+ends of what they subtract.
+
+Source: Liu 2022, sec 3.1.2 (any monotone activation); Wong 2020, sec 3.4.2 (Cor. 4: residuals).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from holdfast.certify.constants import Values
+from holdfast.certify.ops import LinearMap, Monotone, Op
+from holdfast.certify.rounding import Box, widened
+
+
+@dataclass(frozen=True)
+class Negate(LinearMap):
+    """-x."""
+
+    def linear(self, x: Tensor, values: Values) -> Tensor:
+        """-x."""
+        return -x
+
+    def absolute(self, x: Tensor, values: Values) -> Tensor:
+        """The input."""
+        return x
+
+    def terms(self, values: Values) -> int:
+        """None: a change of sign is exact."""
+        return 0
+
+    def interval(self, boxes: Sequence[Box], values: Values, *, rigorous: bool) -> Box:
+        """The ends change places."""
+        return Box(-boxes[0].upper, -boxes[0].lower)
+
+
+@dataclass(frozen=True)
+class Subtract(Op):
+    """x - x', both computed from the input."""
+
+    def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
+        """x - x'."""
+        return inputs[0] - inputs[1]
+
+    def interval(self, boxes: Sequence[Box], values: Values, *, rigorous: bool) -> Box:
+        """[l - u', u - l']."""
+        first, second = boxes
+        result = Box(first.lower - second.upper, first.upper - second.lower)
+        return widened(result, 2, first.magnitude + second.magnitude) if rigorous else result
+
+
+@dataclass(frozen=True)
+class Add(Monotone):
+    """x + x', both computed from the input."""
+
+    added: int = 2
+
+    def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
+        """x + x'."""
+        return inputs[0] + inputs[1]
+
+
+@dataclass(frozen=True)
+class Concatenate(Monotone):
+    """The inputs side by side along an axis."""
+
+    axis: int
+
+    def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
+        """The joined inputs."""
+        return torch.cat(list(inputs), self.axis)
+
+
+class NonNegative(Monotone, LinearMap):
+    """A linear map with coefficients that are not negative: it is its own absolute map."""
+
+    def absolute(self, x: Tensor, values: Values) -> Tensor:
+        """The map itself."""
+        return self.linear(x, values)
+
+    def terms(self, values: Values) -> int:
+        """How many numbers one output adds up."""
+        return self.added
+
+
+@dataclass(frozen=True)
+class Reshape(NonNegative):
+    """The same numbers of each example in another shape; all of view, flatten, squeeze ..."""
+
+    shape: tuple[int, ...]
+
+    def linear(self, x: Tensor, values: Values) -> Tensor:
+        """The reshaped input."""
+        return x.reshape(x.shape[0], *self.shape)
+
+
+@dataclass(frozen=True)
+class Structural(NonNegative):
+    """Pooling, mean, sum, permute, slice, padding with zeros.
+
+    Args:
+        function: applied as function(x, *arguments).
+        added: how many numbers one output adds up; zero where they only move.
+    """
+
+    function: Callable[..., Tensor]
+    arguments: tuple[Any, ...] = ()
+    added: int = 0
+
+    def linear(self, x: Tensor, values: Values) -> Tensor:
+        """The function's value."""
+        return self.function(x, *self.arguments)
+
+
+@dataclass(frozen=True)
+class ReLU(Monotone):
+    """max(x, 0)."""
+
+    def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
+        """max(x, 0)."""
+        return inputs[0].relu()
+
+
+@dataclass(frozen=True)
+class Clamp(Monotone):
+    """min(max(x, low), high); hardtanh and ReLU6 are of this kind."""
+
+    low: float | None
+    high: float | None
+
+    def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
+        """The clamped input."""
+        return inputs[0].clamp(self.low, self.high)
+
+
+@dataclass(frozen=True)
+class MaxPool(Monotone):
+    """The maximum over windows."""
+
+    function: Callable[..., Tensor]
+    arguments: tuple[Any, ...]
+
+    def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
+        """The maxima."""
+        return self.function(inputs[0], *self.arguments)

@@ -1,0 +1,91 @@
+"""Batches of an epoch: which examples, in which order, augmented how.
+
+All three are functions of the seed, the epoch and the examples' own indices, so any step can be
+made again without those before it. The data lie on the device as they were stored; only the rows of
+a batch become floats.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from holdfast.core.random import Keys
+from holdfast.data.augment import Augment
+from holdfast.data.images import ImageData
+from holdfast.data.splits import epoch_order
+from holdfast.training.distributed import World
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One process's part of a batch.
+
+    Args:
+        x: (b, *E) inputs in [0, 1], augmented.
+        y: (b,) labels.
+        keys: of the examples in this epoch.
+        rows: how many of them count: b, or 0 where the part is a stand-in.
+        factor: of their mean loss, see `World.part`.
+    """
+
+    x: Tensor
+    y: Tensor
+    keys: Keys
+    rows: int
+    factor: float
+
+
+class Batches:
+    """The batches of every epoch.
+
+    Args:
+        data: the training examples, on the device.
+        size: examples of a batch over all processes; the last one of an epoch may be smaller.
+        seed: of order and augmentation.
+        augment: applied to images.
+        world: whose part is taken.
+        channels_last: memory layout of image batches.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        size: int,
+        *,
+        seed: int,
+        augment: Augment,
+        world: World,
+        channels_last: bool = False,
+    ):
+        self.data, self.size, self.seed, self.augment = data, size, seed, augment
+        self.world, self.channels_last = world, channels_last
+        self.per_epoch = -(-len(data) // size)
+        self._order: tuple[int, Tensor] | None = None
+
+    def batch(self, epoch: int, number: int) -> Batch:
+        """Batch `number` of an epoch, both from 0."""
+        order = self._epoch(epoch)
+        rows, factor = self.world.part(order[number * self.size : (number + 1) * self.size])
+        keys = Keys.of(self.seed, self.data.index[rows]).fold("train").fold(epoch)
+        x = self._inputs(rows)
+        if self.augment.steps:
+            params = self.augment.draw(keys.fold("augment"), x.shape[1:])
+            x = self.augment.apply(x, params)
+        if self.channels_last and x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        counted = len(rows) if factor else 0
+        return Batch(x, self.data.labels[rows], keys.fold("objective"), counted, factor)
+
+    def _epoch(self, epoch: int) -> Tensor:
+        if self._order is None or self._order[0] != epoch:
+            order = epoch_order(len(self.data), seed=self.seed, epoch=epoch)
+            self._order = (epoch, order.to(self.data.device))
+        return self._order[1]
+
+    def _inputs(self, rows: Tensor) -> Tensor:
+        """As `ImageData.inputs`, without its check of rows, which would wait for the device."""
+        images = self.data.images[rows]
+        if images.dtype == torch.uint8:
+            return images.to(torch.float32).div_(self.data.scale)
+        return images

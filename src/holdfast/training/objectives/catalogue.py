@@ -1,0 +1,40 @@
+"""The objectives that users can name; the cost is per example and step."""
+
+from holdfast.core.catalogue import Catalogue, Entry
+
+_HOME = "holdfast.training.objectives"
+_INSIDE = "the inputs trained on lie in the threat"
+
+OBJECTIVES = Catalogue(
+    "objective",
+    Entry(
+        name="standard",
+        target=f"{_HOME}.standard:Standard",
+        summary="cross-entropy on clean inputs",
+        cost="1 forward, 1 backward",
+    ),
+    Entry(
+        name="pgd-at",
+        target=f"{_HOME}.pgd_at:PGDAT",
+        summary="adversarial training: a PGD attack, then the weight step at its result",
+        source="Madry et al. 2018, arXiv:1706.06083; Wong 2020, sec 4.1",
+        guarantee=_INSIDE,
+        cost="N + 1 forwards and backwards for N attack steps",
+    ),
+    Entry(
+        name="fgsm-rs",
+        target=f"{_HOME}.fgsm_rs:FGSMRS",
+        summary="fast adversarial training: one step from a random start",
+        source="Wong, Rice and Kolter 2020, arXiv:2001.03994; Wong 2020, sec 4.1.1",
+        guarantee=_INSIDE,
+        cost="2 forwards, 2 backwards",
+    ),
+    Entry(
+        name="interval",
+        target=f"{_HOME}.interval:IBP",
+        summary="training on interval bounds, for models that can be certified",
+        source="Gowal et al. 2018, arXiv:1810.12715; Liu 2022, sec 3.3.3",
+        guarantee="without the clean part, an upper bound on the loss over the threat",
+        cost="3 forwards, 3 backwards (two of each for the bounds)",
+    ),
+)

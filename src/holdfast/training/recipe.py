@@ -1,0 +1,197 @@
+"""Recipes: everything that a training run is made of, as one tree of checked records.
+
+`load_recipe` reads a TOML file, applies overrides and builds the tree; `recipe_dict` gives it back
+as resolved, from which `build(Recipe, ...)` makes an equal one. Parts are named by the catalogues
+of their rooms. Loads torch only through the parts that a recipe names.
+"""
+
+import os
+from dataclasses import field
+from typing import Annotated, Any, Literal
+
+from holdfast.core.errors import InputError
+from holdfast.core.recipes import (
+    Count,
+    Fraction,
+    From,
+    NonNegative,
+    Positive,
+    Range,
+    build,
+    hyperparameters,
+    to_dict,
+)
+from holdfast.data.catalogue import AUGMENTATIONS
+from holdfast.schedules.catalogue import SCHEDULES
+from holdfast.schedules.constant import Constant
+from holdfast.schedules.linear import Cyclic
+from holdfast.schedules.protocol import Schedule
+from holdfast.training.catalogue import OPTIMIZERS
+from holdfast.training.library import Overrides, find_recipe, overridden, read_recipe
+from holdfast.training.objectives.catalogue import OBJECTIVES
+from holdfast.training.objectives.protocol import Objective
+
+Statistic = tuple[float, ...]
+Seed = Annotated[int, Range(ge=0, lt=2**63)]
+
+
+@hyperparameters
+class ModelSpec:
+    """The network.
+
+    Args:
+        name: a registered name, or `package.module:factory`.
+        options: of its constructor; `input_shape` and `classes` come from the data where the
+            constructor takes them and they are not given.
+        normalize: mean and standard deviation per channel, or the name of known statistics.
+    """
+
+    name: str = "digits_conv"
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
+    normalize: str | tuple[Statistic, Statistic] | None = None
+
+
+@hyperparameters
+class DataSpec:
+    """The examples.
+
+    Args:
+        name: of a data set, or a path.
+        validation: held out of the training split for the choice of the checkpoint: how many
+            (a whole number, 0 for none) or which fraction (below 1).
+        augment: applied in this order.
+        limit: the first so many examples of the training split only.
+    """
+
+    name: str = "digits"
+    validation: int | float = 0.1
+    augment: tuple[Annotated[Any, From(AUGMENTATIONS)], ...] = ()
+    limit: Count | None = None
+
+    def __post_init__(self) -> None:
+        if self.validation < 0 or (self.validation % 1 and self.validation >= 1):
+            remedy = "give a whole number, or a fraction below 1"
+            raise InputError("validation", self.validation, "is neither", remedy)
+
+
+@hyperparameters
+class TrainingSpec:
+    """The loop.
+
+    Args:
+        epochs: passes over the training examples.
+        batch_size: examples of a weight step, over all processes.
+        optimizer: what makes the weight step.
+        schedule: the learning rate over training; set before step i of T at (i + 1) / T.
+        radius_schedule: factor of the threat's radius over training, at the same fractions.
+        precision: of the forward passes; weights stay in float32.
+        clip: largest norm of the gradient, or None.
+        clip_value: largest size of its entries, or None.
+        average: decay of the average of the weights, which is then validated and kept; or None.
+        channels_last: memory layout of images; faster for wide convolutions.
+        batch_norm: under several processes `local`: each normalises its own part of the batch and
+            the statistics of the first are kept; `sync`: all together (CUDA).
+    """
+
+    epochs: Count = 10
+    batch_size: Count = 128
+    optimizer: Annotated[Any, From(OPTIMIZERS)] = "adam"
+    schedule: Annotated[Schedule, From(SCHEDULES)] = Cyclic(peak=5e-3, at=0.4)
+    radius_schedule: Annotated[Schedule, From(SCHEDULES)] = Constant(value=1.0)
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    clip: Positive | None = None
+    clip_value: Positive | None = None
+    average: Annotated[float, Range(ge=0, lt=1)] | None = None
+    channels_last: bool = False
+    batch_norm: Literal["local", "sync"] = "local"
+
+
+@hyperparameters
+class SelectionSpec:
+    """The choice of the checkpoint.
+
+    Args:
+        attack: the name of what searches the validation examples for errors, or `none`, which
+            chooses by clean accuracy.
+        on: `validation`, held-out training examples; `test` is an oracle and recorded as such.
+        every: epochs between validations; the last epoch is always validated.
+        examples: how many are used, the first ones.
+        patience: stop after so many validations without improvement; None never stops.
+        choose: `best`, or `last`, which only records the best.
+        collapse: a fall of robust accuracy, from one validation to the next, that is recorded as
+            catastrophic overfitting.
+    """
+
+    attack: str = "pgd-10-1"
+    on: Literal["validation", "test"] = "validation"
+    every: Count = 1
+    examples: Count = 1000
+    patience: Count | None = None
+    choose: Literal["best", "last"] = "best"
+    collapse: Fraction = 0.2
+
+
+@hyperparameters
+class EvaluationSpec:
+    """How the trained model is meant to be evaluated; training does not look at it.
+
+    Args:
+        attacks: their names.
+        radii: other radii of the threat to report, beside its own.
+        limit: test examples, the first ones; None for all.
+    """
+
+    attacks: tuple[str, ...] = ("pgd-50-10",)
+    radii: tuple[NonNegative, ...] = ()
+    limit: Count | None = None
+
+
+@hyperparameters
+class Recipe:
+    """One training run.
+
+    Args:
+        threat: its text form, such as `linf:8/255`.
+        name: of the recipe.
+        summary: one line.
+        seed: of weights, order, augmentation, attacks, split; all randomness comes from it.
+
+    Example:
+        >>> Recipe(threat="linf:0.1", objective="standard").training.epochs
+        10
+    """
+
+    threat: str
+    objective: Annotated[Objective, From(OBJECTIVES)]
+    name: str = "unnamed"
+    summary: str = ""
+    seed: Seed = 0
+    model: ModelSpec = ModelSpec()
+    data: DataSpec = DataSpec()
+    training: TrainingSpec = TrainingSpec()
+    selection: SelectionSpec = SelectionSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+
+
+def load_recipe(name_or_path: str | os.PathLike[str], overrides: Overrides = ()) -> Recipe:
+    """The recipe of that name, or in that file.
+
+    Args:
+        overrides: dotted keys and values, as a mapping or as texts `training.epochs=15`.
+
+    Raises:
+        InputError: an unknown name (with the nearest known one), a file that is not TOML (with the
+            line), an unknown key, a wrong value.
+
+    Example:
+        >>> load_recipe("digits-pgd", {"training.epochs": 2}).training.epochs
+        2
+    """
+    path = find_recipe(name_or_path)
+    values = {"name": path.stem} | read_recipe(path)
+    return build(Recipe, overridden(values, overrides))
+
+
+def recipe_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as resolved: plain tables, with every default written out."""
+    return to_dict(recipe)

@@ -1,0 +1,15 @@
+import torch
+
+from holdfast.models.describe import hidden_units, parameter_count
+from holdfast.models.four_filter import four_filter
+
+
+def test_it_is_one_convolution_and_one_linear_layer():
+    model = four_filter()
+    assert parameter_count(model) == 3 * 9 * 4 + 4 + 4 * 1024 * 10 + 10
+    assert hidden_units(model, (3, 32, 32)) == 4 * 1024
+
+
+def test_any_shape_and_number_of_filters_go():
+    model = four_filter(input_shape=(2, 7, 6), classes=5, filters=3)
+    assert model(torch.rand(4, 2, 7, 6)).shape == (4, 5)

@@ -1,0 +1,23 @@
+import subprocess
+import sys
+
+import pytest
+
+from holdfast.threats import THREATS, parse
+
+
+@pytest.mark.parametrize("name", list(THREATS))
+def test_every_entry_loads_and_is_named_by_its_text(name):
+    entry = THREATS[name]
+    assert entry.load().kind == name
+    assert parse(f"{name}:0.5").text == f"{name}:0.5"
+    assert entry.summary.endswith(parse(entry.summary.split()[-1]).text)
+
+
+def test_the_room_loads_no_torch_until_a_threat_is_built():
+    code = (
+        "import sys; import holdfast.threats as t; t.THREATS['linf']; t.parse; "
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules; "
+        "t.parse('linf:0.3'); assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
