@@ -62,6 +62,7 @@ def test_names_of_classes_are_taken_from_the_dataset():
     assert as_data((X, Y)).names == ("0", "1", "2")
     assert as_data((X, Y), classes=6).classes == 6
     assert as_data((X, Y * 0)).classes == 2
+    assert as_data((X, Y.flip(0)), limit=1).classes == 3
 
 
 def test_names_and_paths_and_image_data(tmp_path):

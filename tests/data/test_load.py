@@ -21,6 +21,9 @@ def test_an_archive_by_its_path(tmp_path):
 def test_the_number_of_classes_does_not_depend_on_the_limit(tmp_path):
     np.savez(tmp_path / "mine.npz", x=PIXELS, y=[0, 1, 2, 3, 6])
     assert load_data(tmp_path / "mine.npz", limit=1).classes == 7
+    files = [encoded(each) for each in PIXELS]
+    path = write_parquet(tmp_path / "mine.parquet", files, [0, 1, 2, 3, 6])
+    assert load_data(path, limit=1).classes == 7
 
 
 def test_floats_have_scale_1(tmp_path):

@@ -287,3 +287,29 @@ def test_filling_scale_fills_the_unit_ball_exactly():
     torch.testing.assert_close(filled, torch.ones(B, 4).double(), atol=1e-13, rtol=0)
     low = projections.filling_scale(slope, 0.1 * cap)
     assert low.isinf().all()
+
+
+def test_solvers_end_after_a_few_rounds(monkeypatch):
+    """With moves and weights over many orders of magnitude."""
+    monkeypatch.setattr(projections, "_ITERATIONS", 40)
+    x = uniform("x", B, 500) ** 9
+    far = x + uniform("far", B, 500, low=-1, high=1) * 10.0 ** uniform("e", B, 500, low=-6, high=3)
+    weights = 10.0 ** uniform("w", B, 500, low=-4, high=1)
+    for p in (2, 1):
+        for radius in (1e-3, 5.0, weights):
+            nearest = project(p, far, x, radius, BOX)
+            assert (ratio(nearest - x, radius, p) <= 1 + 1e-9).all()
+            assert violation(far, nearest, p, x, radius, BOX) <= 1e-9
+
+
+@pytest.mark.parametrize("p", [2, 1])
+def test_an_example_that_has_no_answer_does_not_hold_up_the_others(p, monkeypatch):
+    far, x, radius = problem(p, "example", BOX)
+    far[0], radius[1] = torch.nan, 0
+    rounds = []
+    monkeypatch.setattr(torch, "maximum", lambda *a, f=torch.maximum: rounds.append(1) or f(*a))
+    monkeypatch.setattr(torch, "minimum", lambda *a, f=torch.minimum: rounds.append(1) or f(*a))
+    nearest = project(p, far, x, radius, BOX)
+    assert len(rounds) < 20
+    assert torch.equal(nearest[1], x[1])
+    assert violation(far[2:], nearest[2:], p, x[2:], radius[2:], BOX) <= 1e-9

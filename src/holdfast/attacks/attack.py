@@ -12,7 +12,7 @@ from holdfast.core.frozen import FrozenModel, Model, default_block, device_of
 from holdfast.core.numbers import number
 from holdfast.core.random import Keys
 from holdfast.core.results import AttackResult
-from holdfast.data.checks import check_inputs, check_labels
+from holdfast.data.checks import check_inputs
 from holdfast.threats.protocol import Threat
 
 
@@ -72,13 +72,8 @@ class GradientAttack:
         frozen = model if isinstance(model, FrozenModel) else _freeze(model)
         x, y = x.to(frozen.device), y.to(frozen.device)
         with frozen, torch.no_grad():
-            classes = frozen.logits(x[:1]).shape[1]
-            frozen.passes.forwards -= 1
-            check_labels(y, classes)
             if len(y) != len(x):
                 raise InputError("y", len(y), f"does not fit {len(x)} inputs", "give one each")
-            if targets is not None:
-                check_labels(targets, classes)
             keys = Keys.by_content(0, x) if keys is None else keys.to(frozen.device)
             options = {"keys": keys, "start": start, "targets": targets, "on_event": on_event}
             return search(self, frozen, x, y, threat, **options)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ steps on a whole batch, as training needs.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,9 +23,12 @@ from holdfast.core.errors import OutOfMemory
 from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys
 from holdfast.core.results import AttackResult, Outcome
+from holdfast.data.checks import check_labels
 from holdfast.losses.margin import margin as margin_of
 from holdfast.losses.protocol import Loss
 from holdfast.threats.protocol import Threat
+
+T = TypeVar("T")
 
 
 class Walk(Protocol):
@@ -144,7 +147,10 @@ class _Search:
         self.listen = on_event or (lambda event: None)
         self.block = model.block or len(x)
         self.before = model.passes.forwards + model.passes.padding
+        self.lanes = [_Lane(self.block) for _ in range(model.in_flight)]
         self.logits = model.logits(x)
+        for labels in (y, targets) if targets is not None else (y,):
+            check_labels(labels, self.logits.shape[1])
         runs = attack.runs(self.logits.shape[1])
         margin, loss = _goal(self.logits, y, targets), attack.objective(self.logits, y, targets)
         self.found = Findings(x, margin, loss, runs)
@@ -159,24 +165,18 @@ class _Search:
         examples = (self.found.winner >= 0).nonzero().flatten()
         self._report((self.found.winner < 0).nonzero().flatten())
         window = max(8 * self.block, 512)
-        supply = Supply(
+        self.supply = Supply(
             self._prepare, self.found.wanted, examples, self.found.runs, self.block, window
         )
-        lanes = [_Lane(self.block) for _ in range(self.model.in_flight)]
         while True:
-            busy = [lane for lane in lanes if self._refill(lane, supply)]
+            busy = [lane for lane in self.lanes if self._refill(lane)]
             if not busy and not self.finals:
                 break
             if not busy or self._waiting() >= self.block:
                 self._evaluate_finals()
             for lane in busy:
-                try:
+                if lane in self.lanes:
                     self._advance(lane)
-                except OutOfMemory:
-                    if len(lanes) == 1:
-                        raise
-                    lanes = self._drop(lanes, supply)
-                    break
             self.listen(Tick(self.model.passes.forwards, self.model.passes.backwards))
         self._confirm()
         return self._result(torch.arange(len(self.x), device=self.x.device))
@@ -196,7 +196,7 @@ class _Search:
             rows.point = torch.where(_wide(run == 0, origin), given, rows.point)
         return rows
 
-    def _refill(self, lane: "_Lane", supply: Supply) -> bool:
+    def _refill(self, lane: "_Lane") -> bool:
         """Puts waiting runs into free places; whether anything is left to walk in this lane."""
         if lane.settled == self.settled:
             return lane.busy
@@ -205,7 +205,7 @@ class _Search:
         changed = False
         while not bool(lane.active.all()):
             free = (~lane.active).nonzero().flatten()
-            taken = supply.take(len(free))
+            taken = self.supply.take(len(free))
             if taken is None:
                 break
             lane.place(free[: len(taken[1])], *taken)
@@ -219,8 +219,11 @@ class _Search:
         """One gradient step of every row of a lane."""
         rows = lane.rows
         assert rows is not None
-        logits, loss, gradient = self.model.value_and_grad(
-            rows.point, lambda z: self.attack.objective(z, rows.y, rows.target)
+        logits, loss, gradient = self._with_room(
+            lane,
+            lambda: self.model.value_and_grad(
+                rows.point, lambda z: self.attack.objective(z, rows.y, rows.target)
+            ),
         )
         margin = _goal(logits, rows.y, None if self.targets is None else rows.target)
         lane.note(margin, loss)
@@ -255,7 +258,7 @@ class _Search:
         """The last iterates of ended runs, forward only."""
         waiting, self.finals = self.finals, []
         final = _Final.join(waiting)
-        logits = self.model.logits(final.point)
+        logits = self._with_room(self.lanes[0], lambda: self.model.logits(final.point))
         margin = _goal(logits, final.y, final.target if self.targets is not None else None)
         loss = self.attack.objective(logits, final.y, final.target)
         self.settled += 1
@@ -281,7 +284,8 @@ class _Search:
             return
         x_adv, y = self.found.x_adv[at], self.y[at]
         targets = None if self.targets is None else self.targets[at]
-        margin = _goal(self.model.logits(x_adv), y, targets)
+        logits = self._with_room(self.lanes[0], lambda: self.model.logits(x_adv))
+        margin = _goal(logits, y, targets)
         holds = ~(margin > 0) & self.threat.rows(at).contains(x_adv, self.x[at])
         self.outcome[at[holds]] = Outcome.BROKEN
         self._report(at)
@@ -314,13 +318,25 @@ class _Search:
     def _waiting(self) -> int:
         return sum(len(final.example) for final in self.finals)
 
-    def _drop(self, lanes: list["_Lane"], supply: Supply) -> list["_Lane"]:
-        """Halves the blocks in flight; the runs of the dropped ones begin again later."""
-        keep = len(lanes) // 2
-        for lane in lanes[keep:]:
-            if lane.rows is not None:
-                supply.give_back(lane.rows.example[lane.active], lane.rows.run[lane.active])
-        return lanes[:keep]
+    def _with_room(self, lane: "_Lane", call: Callable[[], T]) -> T:
+        """Calls the model; where memory runs out, halves the blocks in flight and calls again.
+
+        The runs of the dropped blocks begin again later, so no result changes.
+        """
+        while True:
+            try:
+                return call()
+            except OutOfMemory:
+                if len(self.lanes) == 1:
+                    raise
+            others = [each for each in self.lanes if each is not lane]
+            keep = max(1, len(self.lanes) // 2) - 1
+            self.lanes = [lane, *others[:keep]]
+            for each in others[keep:]:
+                if each.rows is not None:
+                    self.supply.give_back(
+                        each.rows.example[each.active], each.rows.run[each.active]
+                    )
 
 
 class _Lane:

@@ -33,7 +33,7 @@ from holdfast.core.ledger import Ledger
 from holdfast.core.recipes import content_hash
 from holdfast.core.results import Outcome
 from holdfast.data.images import ImageData
-from holdfast.models.store import weights_hash
+from holdfast.models.weights import weights_hash
 from holdfast.runs.directory import Run
 from holdfast.runs.executors import Shard
 from holdfast.runs.journal import Journal
@@ -213,17 +213,23 @@ class _Evaluation:
         """One further radius: bounds and attacks on what still stands there."""
         sweep = self.sweep
         for name in self.bounds if self.graph is not None else ():
-            stage = self._bound(name, threat)
+            bound = self._bound(name, threat)
             at = self._own(sweep.stands(radius))
-            self._stage(stage, at, lambda at, rows: sweep.take_bound(at, rows, radius))
+            self._stage(bound, at, lambda at, rows: sweep.take_bound(at, rows, radius))
         for name in self.attacks:
-            stage = self._search(name, threat, sweep.best)
+            search = self._search(name, threat, sweep.best)
             at = self._own(sweep.stands(radius))
-            self._stage(stage, at, lambda at, rows: sweep.take_attack(at, rows))
+            self._stage(search, at, lambda at, rows: sweep.take_attack(at, rows))
 
     def _stage(self, stage: Stage, at: Tensor, take: Callable[[Tensor, Rows], None]) -> None:
         """Runs a stage on the examples that the journal does not hold yet; takes all its rows."""
-        report = {"stage": stage.name, "forwards": 0, "backwards": 0, "seconds": 0.0}
+        report: dict[str, Any] = {
+            "stage": stage.name,
+            "examples": 0,
+            "forwards": 0,
+            "backwards": 0,
+            "seconds": 0.0,
+        }
         self.reports.append(report)
         total, done = len(at), 0
 
@@ -232,7 +238,7 @@ class _Evaluation:
             report["seconds"] += float(rows["seconds"].sum())
             for column in ("forwards", "backwards"):
                 report[column] += int(rows[column].sum()) if column in rows else 0
-            report["examples"] = report.get("examples", 0) + len(at)
+            report["examples"] += len(at)
             self.ledger.seconds[at] += rows["seconds"]
             take(at, rows)
             done += len(at)
@@ -277,6 +283,7 @@ class _Evaluation:
 
     def _bound(self, name: str, threat: Threat) -> Bound:
         block = self.frozen.block or 1
+        assert self.graph is not None
         return Bound(self.graph, BOUNDS[name].load()(), name, threat, block, self.frozen.device)
 
     def _search(self, name: str, threat: Threat, warm: Tensor | None) -> Search:

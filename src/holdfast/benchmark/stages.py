@@ -55,7 +55,7 @@ class Clean:
     def run(self, data: ImageData, at: Tensor, emit: Emit) -> None:
         """One forward per example; refuses outputs that are not finite, or probabilities."""
         clock = _Clock()
-        for rows in at.split(max(256, self.model.block or 1)):
+        for rows in torch.split(at, max(256, self.model.block or 1)):
             x, y, _ = _inputs(self.model, data, rows)
             logits = self.model.logits(x)
             _check_scores(logits, y, data.index[rows])
@@ -84,11 +84,11 @@ class Bound:
     def run(self, data: ImageData, at: Tensor, emit: Emit) -> None:
         """One bound per example, in blocks of one shape."""
         clock = _Clock()
-        for rows in at.split(self.block):
+        for rows in torch.split(at, self.block):
             padded = torch.cat([rows, rows[:1].expand(self.block - len(rows))])
             x = data.inputs(padded).to(self.device)
             y = data.labels[padded].to(self.device)
-            spec = margin_rows(y, data.classes)
+            spec = margin_rows(y, self.graph.output_shape[0])
             bounds = self.method.bound(self.graph, x, self.threat.rows(padded), spec)
             lower = bounds.lower.amin(dim=1)[: len(rows)]
             lower = torch.where(lower.isfinite(), lower, torch.full_like(lower, -torch.inf))
@@ -115,7 +115,7 @@ class Search:
     def run(self, data: ImageData, at: Tensor, emit: Emit) -> None:
         """The attack on groups of examples small enough to hold, with rows as they finish."""
         clock = _Clock()
-        for rows in at.split(_group(data)):
+        for rows in torch.split(at, _group(data)):
             x, y, index = _inputs(self.model, data, rows)
             keys = Keys.of(self.seed, index).fold(self.method_name)
             start = None if self.warm is None else self.warm[rows]

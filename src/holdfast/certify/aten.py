@@ -281,7 +281,7 @@ RULES: dict[str, Rule] = {
         ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "_unsafe_view"),
         _reshape,
     ),
-    **dict.fromkeys(("contiguous", "clone", "alias", "identity", "detach"), _pass_on),
+    **dict.fromkeys(("contiguous", "clone", "alias", "detach"), _pass_on),
     **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout"), _dropout),
     **dict.fromkeys(("to", "_to_copy", "type_as"), _same_type),
 }

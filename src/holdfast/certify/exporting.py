@@ -9,7 +9,8 @@ Source: `torch.export` of PyTorch 2.11 and newer, training form.
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 
 import torch
 from torch import Tensor, nn
@@ -50,12 +51,12 @@ def _reason(cause: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps the tracer's own log and warnings away; its errors are re-raised by name."""
+    """Keeps away the tracer's log, warnings and program listings; its errors are raised by us."""
     logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
     disabled = logger.disabled
     logger.disabled = True
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -96,7 +96,7 @@ class _Walk:
         if isinstance(self.batch, int):
             raise CaptureError(
                 "the model fixes the batch size, so it cannot be captured; "
-                "use x.flatten(1) or x.reshape(len(x), -1) instead of a fixed first dimension"
+                "use x.flatten(1) instead of a reshape by len(x) or a number"
             )
         return self._append(Input(), (), tuple(shape[1:]), node)
 
@@ -109,6 +109,8 @@ class _Walk:
             return self._fold(node, arguments, leaves)
         if node.meta.get("val") is None:
             return _Unusable(f"{_name(node)} {_place(node)} has no value")
+        if _name(node) not in RULES:
+            raise CaptureError(f"{_name(node)} {_place(node)} is not supported; {_SUPPORTED}")
         for leaf in leaves:
             if isinstance(leaf, _Unusable):
                 raise CaptureError(leaf.reason)
@@ -133,15 +135,12 @@ class _Walk:
 
     def _operate(self, node: FxNode, arguments: Mapping[str, Any]) -> Data:
         name, place = _name(node), _place(node)
-        rule = RULES.get(name)
-        if rule is None:
-            raise CaptureError(f"{name} {place} is not supported; {_SUPPORTED}")
         call = Call(name, arguments, self._shape(node), place, self._number)
         if name not in _RESHAPES and any(isinstance(x, Size) for x in tree_leaves(arguments)):
             call.refuse("it depends on the batch size")
         inputs = tuple(operand.index for operand in call.operands)
         result = call.operands[0]
-        for op in rule(call):
+        for op in RULES[name](call):
             result = self._append(op, inputs, call.shape, node)
             inputs = (result.index,)
         self._alias(node, name, result)
@@ -155,8 +154,8 @@ class _Walk:
         shape = tuple(value.shape)
         if not shape or isinstance(shape[0], int) or shape[0].node.expr != self.batch.node.expr:
             raise CaptureError(
-                f"{_name(node)} {_place(node)} mixes examples: its result has shape "
-                f"{shorten(shape)}, whose first axis is not the batch"
+                f"{_name(node)} {_place(node)} mixes examples or fixes their number: the first "
+                f"axis of its result {shorten(shape)} is not the batch; use flatten(1)"
             )
         if not all(isinstance(size, int) for size in shape[1:]):
             raise CaptureError(f"{_name(node)} {_place(node)} has no fixed shape")
@@ -180,7 +179,7 @@ class _Walk:
 
     def _output(self, node: FxNode) -> int:
         outputs = tree_leaves(node.args[0])
-        value = self.values[outputs[0]] if len(outputs) == 1 else None
+        value = self.values.get(outputs[0]) if len(outputs) == 1 else None
         if isinstance(value, _Unusable):
             raise CaptureError(value.reason)
         if not isinstance(value, Data):
@@ -218,9 +217,8 @@ def _renumbered(node: Node, places: Mapping[int, int]) -> Node:
 
 def _named_arguments(node: FxNode, arguments: Any) -> dict[str, Any]:
     """The arguments by the names of the operation's schema, defaults filled in."""
-    schema = getattr(node.target, "_schema", None)
-    if schema is None:
-        raise CaptureError(f"{_name(node)} {_place(node)} is not supported")
+    target: Any = node.target
+    schema = target._schema
     args, kwargs = arguments
     named = {each.name: each.default_value for each in schema.arguments}
     named |= dict(zip((each.name for each in schema.arguments), args, strict=False))

@@ -46,7 +46,8 @@ def as_data(
         box: the range of valid inputs; None: any finite value.
         split: of a name or a path.
         data_dir: where named sets lie.
-        classes: how many classes; None: as the data say, else the largest label + 1.
+        classes: how many classes; None: as the data say, else the largest label + 1 (of a loader:
+            of what the limit lets be read).
 
     Raises:
         InputError: an object of another kind; empty data; inputs that are NaN, infinite or
@@ -82,11 +83,12 @@ def _from_pair(
     names: tuple[str, ...] | None,
     classes: int | None,
 ) -> ImageData:
+    largest = int(y.amax()) if y.numel() and not y.is_complex() else 0
     if limit is not None and x.ndim and len(x) and y.shape == x.shape[:1]:
         x, y = x[: check_limit(limit, len(x))], y[:limit]
     images = to_inputs(x, box=box)
     labels = check_labels(y, classes, rows=len(images)).to(images.device)
-    count = classes or max(2, int(labels.amax()) + 1)
+    count = classes or max(2, largest + 1)
     if names is not None and classes is None and len(names) >= count:
         count = len(names)
     else:

@@ -30,6 +30,7 @@ class Arrays:
         images: uint8 (N, C, H, W), or float32 (N, *E).
         labels: (N,) int64.
         names: the classes' names where the file gives them.
+        classes: how many there are in the whole file, where only part of it was read.
         split: `all` where the file knows no splits.
         jpeg: the images were stored with loss.
         by_name: the classes are numbered in the order of their names.
@@ -38,6 +39,7 @@ class Arrays:
     images: Tensor
     labels: Tensor
     names: tuple[str, ...] | None = None
+    classes: int | None = None
     split: str = "all"
     jpeg: bool = False
     by_name: bool = False

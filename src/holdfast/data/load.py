@@ -62,7 +62,8 @@ def _name(path: Path) -> str:
 def _named(arrays: Arrays, name: str, limit: int | None) -> ImageData:
     """The arrays of a file as data; the labels say how many classes where the file does not."""
     size = len(arrays.images)
-    classes = len(arrays.names) if arrays.names else max(2, int(arrays.labels.amax()) + 1)
+    found = arrays.classes or int(arrays.labels.amax()) + 1
+    classes = len(arrays.names) if arrays.names else max(2, found)
     data = ImageData(
         images=arrays.images,
         labels=check_labels(arrays.labels, classes, rows=size),

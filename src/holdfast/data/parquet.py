@@ -8,6 +8,7 @@ schema's metadata.
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,14 @@ def load_parquet(paths: Sequence[Path], split: str, limit: int | None = None) ->
         wanted = total if limit is None else check_limit(limit, total)
         columns = _columns(files[0].schema_arrow.names, str(paths[0]))
         table = pa.Table.from_batches(_first(files, list(columns), wanted))
+        labels = [label for file in files for label in _labels(file, columns[1])]
     except FileNotFoundError as cause:
         raise InputError("data", str(paths[0]), "is not there", "check the path") from cause
     except (pa.ArrowException, OSError) as cause:
         reason = f"cannot be read as parquet ({type(cause).__name__})"
         raise InputError("data", str(paths[0]), reason, "fetch the file again") from cause
-    return from_table(table, files[0].schema_arrow.metadata, split, str(paths[0]))
+    arrays = from_table(table, files[0].schema_arrow.metadata, split, str(paths[0]))
+    return replace(arrays, classes=int(max(labels)) + 1)
 
 
 def from_table(table: Any, metadata: dict[bytes, bytes] | None, split: str, where: str) -> Arrays:
@@ -106,6 +109,12 @@ def _first(files: Sequence[Any], columns: list[str], wanted: int) -> list[Any]:
             if wanted == 0:
                 return found
     return found
+
+
+def _labels(file: Any, column: str) -> list[Any]:
+    """All labels of a file, for the number of classes must not depend on a limit."""
+    values = file.read(columns=[column]).column(column).to_pylist()
+    return [value for value in values if isinstance(value, int | float)]
 
 
 def _columns(present: Sequence[str], where: str) -> tuple[str, str]:

@@ -58,7 +58,7 @@ class Accuracy:
         5
     """
 
-    attack: Annotated[Attack, From(ATTACKS)] | None = None
+    attack: Annotated[Attack | None, From(ATTACKS)] = None
 
     def update(
         self,

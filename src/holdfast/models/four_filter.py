@@ -1,6 +1,6 @@
 """The four-filter network, on which single-step training fails within a few epochs.
 
-Source: Andriushchenko and Flammarion 2020, arXiv:2007.02617; Andriushchenko 2022, sec 2.5. The
+Source: Andriushchenko and Flammarion 2020, arXiv:2007.02617; Andriushchenko 2024, sec 2.5. The
 stride and padding of 1 are those of the authors' code.
 """
 

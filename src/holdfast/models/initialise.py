@@ -7,7 +7,7 @@
 The second argument of N is the variance.
 
 Source: He et al. 2015, arXiv:1502.01852; `fan-out` is what the CIFAR networks of Wong 2020,
-sec 3.5, use; `he` what Andriushchenko 2022, sec 2.3, uses.
+sec 3.5, use; `he` what Andriushchenko 2024, sec 2.3, uses.
 """
 
 from typing import TypeVar

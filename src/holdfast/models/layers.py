@@ -4,7 +4,7 @@ An inlet stands before the first layer and changes the input: `Clamp` to a box, 
 threshold. `chain` gives it a name of its own, so that the layers keep their numbers, and with them
 their keys in a state dict, with and without it.
 
-Source: the clamp is that of the MNIST network of Robey 2024, sec 3.3.4; the threshold, with its
+Source: the clamp is that of the MNIST network of Rice 2023, sec 3.1.6; the threshold, with its
 straight-through gradient, that of the binarised networks of Wong 2020, sec 5.2.
 """
 

@@ -4,7 +4,7 @@
 |---|---|---|
 | `mnist_conv` | conv 16 and 32 (4x4, stride 2), FC 100 | Wong 2020, sec 3.3; Liu 2022, sec 3.3.4 |
 | `mnist_maxpool` | conv 32 and 64 (5x5) with max-pools, FC 1024 | Wong 2020, sec 5.4.1 |
-| `mnist_strided` | conv 32 and 64 (4x4, stride 2), FC 1024 | Robey 2024, sec 3.3.4 |
+| `mnist_strided` | conv 32 and 64 (4x4, stride 2), FC 1024 | Rice 2023, sec 3.1.6 |
 | `digits_conv` | conv 16 (3x3) and 32 (4x4, stride 2), FC 64 | of this library |
 
 All are `nn.Sequential`s with biases and an activation after every layer but the last.

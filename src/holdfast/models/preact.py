@@ -5,7 +5,7 @@ batch norm where the shape changes, applied to the raw input of the block. Names
 those of the field's checkpoints (`conv1`, `layer1.0.bn1`, `layer2.0.shortcut.0`, `bn`, `linear`).
 
 Source: He et al. 2016, arXiv:1603.05027; Wong, Rice, Kolter 2020, arXiv:2001.03994; Wong 2020,
-sec 4.2; Andriushchenko 2022, sec 2.3, whose released code leaves out the last BN-ReLU (`final_bn`)
+sec 4.2; Andriushchenko 2024, sec 2.3, whose released code leaves out the last BN-ReLU (`final_bn`)
 and draws `init="he"`. `norm="group"` is a variant of Andriushchenko 2024.
 """
 

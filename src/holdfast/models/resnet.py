@@ -5,8 +5,8 @@ convolution shortcuts where a stage changes the shape, global average pooling, o
 Names of parameters are those of the field's CIFAR checkpoints (`conv1`, `layer1.0.bn1`,
 `layer2.0.shortcut.0`, `linear`).
 
-Source: He et al. 2015, arXiv:1512.03385; Liu 2022 of the loss landscape, Table 4.1 (its width
-factor w is `width = 4 w`); Liu 2022 of random subnetworks, Table 5.6 (RN34, its small variants, and
+Source: He et al. 2015, arXiv:1512.03385; Liu 2022, Table 4.1 (its width
+factor w is `width = 4 w`); Liu 2022, Table 5.6 (RN34, its small variants, and
 batch norm on the logits). `init="he"` and `norm="group"` are the variants of Andriushchenko 2024.
 """
 

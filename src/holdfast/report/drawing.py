@@ -11,14 +11,14 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from holdfast.report.palette import LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "holdfast",
     "text.parse_math": False,

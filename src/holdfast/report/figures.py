@@ -6,8 +6,11 @@ a model is what is not known.
 
 import math
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
+from holdfast.core.errors import InputError
+from holdfast.core.numbers import number
 from holdfast.report import tables, wording
 from holdfast.report.drawing import Drawing, Key, svg
 from holdfast.report.palette import LIGHT, MARKERS, series
@@ -34,15 +37,18 @@ def accuracy_against_radius(results: Sequence[Result], names: Sequence[str] = ()
     shown = [(at, each, names[at]) for at, each in enumerate(results) if each.get("radii")]
     if not shown:
         return None
+    alone = len(results) == 1
     named = [{**each, "model": name} for _, each, name in shown]
     alt = "Accuracy against the radius. " + " ".join(map(_radius_words, named))
-    colour = {at: _colours(at, alone=len(results) == 1) for at, _, _ in shown}
+    colour = {at: _colours(at, alone=alone) for at, _, _ in shown}
 
     def draw(axes: "Axes") -> None:
-        for at, result, _ in shown:
+        for place, (at, result, _) in enumerate(shown):
             _two_curves(axes, result["radii"], colour[at], MARKERS[at % len(MARKERS)])
+            _intervals(axes, result["radii"], colour[at], 5 * (place - (len(shown) - 1) / 2))
         _own_radius(axes, [result for _, result, _ in shown])
         _shares(axes)
+        _radius_ticks(axes, sorted({p["radius"] for _, each, _ in shown for p in each["radii"]}))
         axes.set_xlabel("radius", fontsize=13, color=LIGHT["muted"], labelpad=6)
 
     name = "accuracy-against-radius"
@@ -50,7 +56,11 @@ def accuracy_against_radius(results: Sequence[Result], names: Sequence[str] = ()
         svg(draw, name=f"{name}-wide", alt=alt, size=WIDE),
         svg(draw, name=f"{name}-narrow", alt=alt, size=NARROW),
     )
-    keys = tuple(key for at, each, label in shown for key in _radius_keys(each, label, colour[at]))
+    keys = tuple(
+        key
+        for at, each, label in shown
+        for key in _radius_keys(each, "" if alone else f"{label}: ", colour[at], band=alone)
+    )
     return Drawing(
         name=name,
         title="Accuracy against radius",
@@ -75,7 +85,7 @@ def outcome_bar(result: Result, name: str = "outcomes") -> Drawing:
         width = 100 * count / total
         body.append(_segment(left, width, role, label, wording.percent(count / total)))
         left += width
-    drawn = f'<svg class="bar" role="img" aria-label="{_attribute(alt)}">{"".join(body)}</svg>'
+    drawn = f'<svg class="bar" role="img" aria-label="{escape(alt)}">{"".join(body)}</svg>'
     table = Table(
         (Column("outcome"), Column("examples", "count"), Column("share", "share")),
         tuple((label, count, count / total) for label, _, count in parts),
@@ -144,41 +154,59 @@ def _two_curves(
     upper, lower = (LIGHT[colour] for colour in colours)
     at = [point["radius"] for point in points]
     robust = [point["robust_accuracy"] for point in points]
-    proved = [point.get("certified_accuracy") for point in points]
-    if None not in proved:
+    proved = [share for point in points if (share := point.get("certified_accuracy")) is not None]
+    if len(proved) == len(at):
         axes.fill_between(at, proved, robust, color=upper, alpha=0.14, linewidth=0)
-        _bars(axes, points, "certified", lower)
         axes.plot(
             at, proved, color=lower, linewidth=2.2, linestyle=(0, (5, 2.5)), marker=marker, ms=6
         )
-    _bars(axes, points, "robust", upper)
     axes.plot(at, robust, color=upper, linewidth=2.6, marker=marker, ms=6.5)
 
 
-def _bars(axes: "Axes", points: Sequence[Mapping[str, Any]], side: str, colour: str) -> None:
-    """The confidence intervals, as thin vertical bars."""
-    for point in points:
-        interval = point.get(f"{side}_interval")
-        if interval is not None:
-            axes.vlines(point["radius"], *interval, color=colour, linewidth=5, alpha=0.28)
+def _intervals(
+    axes: "Axes", points: Sequence[Mapping[str, Any]], colours: tuple[str, str], aside: float
+) -> None:
+    """The confidence intervals as thin vertical bars, so many px aside of their points."""
+    from matplotlib.transforms import ScaledTranslation
+
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        return
+    moved = axes.transData + ScaledTranslation(aside / 72, 0, figure.dpi_scale_trans)
+    for side, colour in zip(("robust", "certified"), colours, strict=True):
+        for point in points:
+            if (interval := point.get(f"{side}_interval")) is not None:
+                at = (point["radius"], point["radius"])
+                axes.plot(
+                    at, interval, color=LIGHT[colour], linewidth=3.5, alpha=0.3, transform=moved
+                )
 
 
 def _own_radius(axes: "Axes", results: Sequence[Result]) -> None:
-    """A dotted line at the radius of the threat that the headline is about."""
-    own = {_radius_of(result) for result in results} - {None}
-    for radius in sorted(each for each in own if each is not None):
+    """A dotted line at the radius that the headline is about, where it was measured."""
+    measured = {point["radius"] for result in results for point in result["radii"]}
+    own = {_radius_of(result) for result in results} & measured
+    for radius in sorted(own):
         axes.axvline(radius, color=LIGHT["muted"], linewidth=1.2, linestyle=(0, (1.5, 3)))
 
 
-def _radius_of(result: Result) -> float | None:
-    """The radius at which the accuracy is the headline's; None where that is not one point."""
+def _radius_ticks(axes: "Axes", radii: Sequence[float]) -> None:
+    """Ticks at the measured radii; of those too near to each other to be read, the first."""
+    room = 52 * (radii[-1] - radii[0]) / axes.bbox.width
+    kept: list[float] = []
+    for radius in radii:
+        if not kept or radius - kept[-1] >= room:
+            kept.append(radius)
+    axes.set_xticks(kept, [f"{radius:.3g}" for radius in kept])
+
+
+def _radius_of(result: Result) -> float:
+    """The radius in the threat's text form; NaN where it has none."""
     text = str(result.get("threat") or "").partition(":")[2].partition(",")[0]
-    above, _, below = text.partition("/")
     try:
-        radius = float(above) / float(below or 1)
-    except (ValueError, ZeroDivisionError):
-        return None
-    return radius if math.isfinite(radius) else None
+        return number(text)
+    except InputError:
+        return math.nan
 
 
 def _shares(axes: "Axes") -> None:
@@ -192,11 +220,11 @@ def _colours(at: int, *, alone: bool) -> tuple[str, str]:
     return (series(0), series(2)) if alone else (series(at), series(at))
 
 
-def _radius_keys(result: Result, label: str, colours: tuple[str, str]) -> list[Key]:
-    keys = [Key(f"{label}: not broken by any attack", colours[0])]
+def _radius_keys(result: Result, prefix: str, colours: tuple[str, str], *, band: bool) -> list[Key]:
+    keys = [Key(f"{prefix}not broken by any attack", colours[0])]
     if result["radii"][0].get("certified_accuracy") is not None:
-        keys.append(Key(f"{label}: certified", colours[1], "dashed"))
-        keys.append(Key("not known", colours[0], "band"))
+        keys.append(Key(f"{prefix}certified", colours[1], "dashed"))
+        keys += [Key("not known", colours[0], "band")] if band else []
     return keys
 
 
@@ -232,18 +260,12 @@ def _parts(result: Result) -> list[tuple[str, str, int]]:
 def _segment(left: float, width: float, role: str, label: str, share: str) -> str:
     """One part of the bar; its share is written into it where there is room."""
     text = (
-        f'<text x="{left + width / 2:.3f}%" y="50%" class="in-{role}">{_attribute(share)}</text>'
+        f'<text x="{left + width / 2:.3f}%" y="50%" class="in-{role}">{escape(share)}</text>'
         if width >= 9
         else ""
     )
     box = f'x="{left:.3f}%" width="{width:.3f}%" height="100%" class="part {role}"'
-    return f"<g><title>{_attribute(label)}: {_attribute(share)}</title><rect {box}/>{text}</g>"
-
-
-def _attribute(text: str) -> str:
-    from html import escape
-
-    return escape(text)
+    return f"<g><title>{escape(label)}: {escape(share)}</title><rect {box}/>{text}</g>"
 
 
 def _edges(margins: Sequence[float], bins: int = 28) -> list[float]:

@@ -103,6 +103,33 @@ def claim(result: Mapping[str, Any]) -> str:
     return f"{where}: {between}; {clean}"
 
 
+def comparison(results: Sequence[Mapping[str, Any]]) -> str:
+    """What several evaluations say of each other, in one or two sentences.
+
+    A model leads for certain where more is proved of it than the attacks have left of every other.
+    """
+    if not results:
+        return "None of these runs holds an evaluation."
+    if len(results) == 1:
+        return f"{results[0].get('model')}: {claim(results[0])}"
+    left = max(results, key=lambda result: result["robust_accuracy"])
+    proved = max(results, key=lambda result: result.get("certified_accuracy") or 0.0)
+    most = proved.get("certified_accuracy")
+    standing = f"the attacks leave most to {left.get('model')} ({percent(left['robust_accuracy'])})"
+    if not most:
+        return f"Nothing is proved of any; {standing}."
+    others = [result["robust_accuracy"] for result in results if result is not proved]
+    if most > max(others):
+        return (
+            f"{proved.get('model')} is the most robust on these examples: {percent(most)} is "
+            f"proved of it, and the attacks leave at most {percent(max(others))} to any other."
+        )
+    if left is proved:
+        between = f"{percent(most)} is proved of it and {percent(left['robust_accuracy'])} stands"
+        return f"{proved.get('model')} leads on both sides: {between} against the attacks."
+    return f"Most is proved of {proved.get('model')} ({percent(most)}); {standing}."
+
+
 def upper_side(result: Mapping[str, Any]) -> str:
     """What the upper side of the answer rests on."""
     names = [str(attack.get("name")) for attack in result.get("attacks") or ()]

@@ -30,6 +30,7 @@ from holdfast.threats.radius import flattened
 
 _ITERATIONS = 200
 _PRECISION = 1e-14
+_ROUNDING = 1e-15
 
 
 def linf(x_adv: Tensor, x: Tensor, radius: float | Tensor, box: Box | None) -> Tensor:
@@ -108,16 +109,17 @@ def filling_scale(slope: Tensor, cap: Tensor, budget: float | Tensor = 1.0) -> T
     """
     slope_square, cap_square = slope.square(), cap.square()
     filled_at = torch.where(slope > 0, cap / slope, torch.inf)
-    scale = (budget / slope_square.sum(dim=-1, keepdim=True)).sqrt_()
+    growth = slope_square.sum(dim=-1, keepdim=True)
+    scale = (budget / growth).sqrt_().masked_fill_(growth == 0, torch.inf)
     for _ in range(_ITERATIONS):
         full = filled_at <= scale
         used = torch.where(full, cap_square, 0.0).sum(dim=-1, keepdim=True)
         growth = slope_square.masked_fill(full, 0.0).sum(dim=-1, keepdim=True)
         root = ((budget - used).clamp_min_(0.0) / growth).sqrt_()
-        root = torch.maximum(scale, root.masked_fill_(growth == 0, torch.inf))
-        if torch.equal(root, scale):
+        root = root.masked_fill_(growth == 0, torch.inf)
+        if not bool((root > scale).any()):
             break
-        scale = root
+        scale = torch.maximum(scale, root)
     return scale
 
 
@@ -164,8 +166,9 @@ def _l1_multiplier(length: Tensor, cap: Tensor, inverse: Tensor) -> tuple[Tensor
 def _root(evaluate: Callable[[Tensor], tuple[Tensor, Tensor]], high: Tensor) -> Tensor:
     """The smallest mu in [0, high] at which a decreasing function is at most 1, (B, 1).
 
-    Newton steps, replaced by bisection where they leave the bracket. An example stops on its own,
-    so its answer does not depend on the others.
+    Newton steps, replaced by bisection where they leave the bracket, until the value is 1 or the
+    next step is lost in rounding. An example stops on its own, so its answer does not depend on the
+    others.
 
     Args:
         evaluate: mu (B, 1) -> the value, and the mu that Newton's method would try next.
@@ -184,7 +187,8 @@ def _root(evaluate: Callable[[Tensor], tuple[Tensor, Tensor]], high: Tensor) -> 
         moved = active & (target != mu)
         mu = torch.where(moved, target, mu)
         value, newton = evaluate(mu)
-        active = moved & ((value - 1).abs() > _PRECISION)
+        rounding = (newton - mu).abs() <= _ROUNDING * mu
+        active = moved & ~rounding & ((value - 1).abs() > _PRECISION)
     return mu
 
 

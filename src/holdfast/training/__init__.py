@@ -1,1 +1,37 @@
-"""The room `training`."""
+"""Training: one loop (`train`) over objectives, optimisers and schedules, from a recipe.
+
+`load_recipe` reads a recipe by name or path, `list_recipes` names those that come with the library.
+`OBJECTIVES` and `OPTIMIZERS` list what a recipe can name; objectives live in
+`holdfast.training.objectives`. The checkpoint is chosen by robust accuracy on held-out training
+examples, and an interrupted run goes on to the same bits.
+"""
+
+from holdfast.core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Adam": ".optimizers",
+        "DataSpec": ".recipe",
+        "EpochDone": ".events",
+        "EvaluationSpec": ".recipe",
+        "Event": ".events",
+        "ModelSpec": ".recipe",
+        "OBJECTIVES": ".objectives.catalogue",
+        "OPTIMIZERS": ".catalogue",
+        "Recipe": ".recipe",
+        "SGD": ".optimizers",
+        "SelectionSpec": ".recipe",
+        "Started": ".events",
+        "StepDone": ".events",
+        "TrainingResult": ".result",
+        "TrainingSpec": ".recipe",
+        "Warned": ".events",
+        "build_for": ".loop",
+        "find_recipe": ".library",
+        "list_recipes": ".library",
+        "load_recipe": ".recipe",
+        "recipe_dict": ".recipe",
+        "train": ".loop",
+    },
+)

@@ -34,7 +34,8 @@ class Average:
         factor = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         with torch.no_grad():
-            own, live = list(self.network.parameters()), list(network.parameters())
+            own: list[torch.Tensor] = list(self.network.parameters())
+            live: list[torch.Tensor] = list(network.parameters())
             torch._foreach_lerp_(own, live, 1 - factor)
             for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
                 mine.copy_(theirs)

@@ -8,7 +8,7 @@ kept) or `sync` (all together).
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class World:
         return self.rank == 0
 
     def part(self, rows: Tensor) -> tuple[Tensor, float]:
-        """This process's rows of a batch, and the factor of their mean loss.
+        """The rows of a batch that are this process's, and the factor of their mean loss.
 
         Where there are fewer rows than processes, one is computed and counted for nothing.
         """
@@ -74,7 +74,7 @@ class World:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[World]:
-    """This process among those that `torchrun` started; alone without them.
+    """The place of this process among those that `torchrun` started; alone without them.
 
     Raises:
         InputError: several processes without a launcher that lets them meet.
@@ -122,5 +122,5 @@ def synchronised(network: nn.Module, policy: BatchNormPolicy, world: World) -> n
     if world.device.type != "cuda":
         remedy = "use training.batch_norm = 'local'"
         raise InputError("training.batch_norm", policy, "needs CUDA", remedy)
-    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(deepcopy(network))
-    return converted
+    convert: Callable[[nn.Module], nn.Module] = nn.SyncBatchNorm.convert_sync_batchnorm
+    return convert(deepcopy(network))

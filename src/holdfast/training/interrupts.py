@@ -21,6 +21,8 @@ class Interrupts:
     def __init__(self) -> None:
         self._former: dict[int, Any] = {}
         self._inside, self._pending = False, False
+        self.torn = False
+        """Whether a further Ctrl-C ended a part in its midst, so that no state may be saved."""
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
@@ -54,4 +56,5 @@ class Interrupts:
         if again and number == signal.SIGTERM:
             return
         if again or not self._inside:
+            self.torn = self._inside
             raise KeyboardInterrupt

@@ -9,6 +9,7 @@ import os
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
+from holdfast.attacks.text import parse as parse_attack
 from holdfast.core.errors import InputError
 from holdfast.core.recipes import (
     Count,
@@ -26,6 +27,7 @@ from holdfast.schedules.catalogue import SCHEDULES
 from holdfast.schedules.constant import Constant
 from holdfast.schedules.linear import Cyclic
 from holdfast.schedules.protocol import Schedule
+from holdfast.threats.text import parse as parse_threat
 from holdfast.training.catalogue import OPTIMIZERS
 from holdfast.training.library import Overrides, find_recipe, overridden, read_recipe
 from holdfast.training.objectives.catalogue import OBJECTIVES
@@ -171,6 +173,13 @@ class Recipe:
     training: TrainingSpec = TrainingSpec()
     selection: SelectionSpec = SelectionSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
+
+    def __post_init__(self) -> None:
+        parse_threat(self.threat)
+        if self.selection.attack != "none":
+            parse_attack(self.selection.attack)
+        for name in self.evaluation.attacks:
+            parse_attack(name)
 
 
 def load_recipe(name_or_path: str | os.PathLike[str], overrides: Overrides = ()) -> Recipe:

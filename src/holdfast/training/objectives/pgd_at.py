@@ -18,7 +18,7 @@ from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys
 from holdfast.core.recipes import From, hyperparameters
 from holdfast.core.results import ObjectiveResult
-from holdfast.threats.protocol import Searchable, Threat
+from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.fitting import AttackMode, Smoothing, bare, fit, keys_or_content
 from holdfast.training.objectives.protocol import Passes
 
@@ -33,7 +33,7 @@ class InnerAttack(Protocol):
         ...
 
     def perturb(
-        self, frozen: FrozenModel, x: Tensor, y: Tensor, threat: Searchable, *, keys: Keys
+        self, frozen: FrozenModel, x: Tensor, y: Tensor, threat: Threat, *, keys: Keys
     ) -> Tensor:
         """The last iterate, (B, *E)."""
         ...

@@ -1,0 +1,173 @@
+"""`write_report`: one self-contained page of a run, or of several side by side.
+
+The page needs nothing from outside and says so to the browser (a content security policy that
+forbids every request and every script but its own): it can be mailed, archived, opened from disk.
+Names that a run holds are shown, never interpreted.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import holdfast
+from holdfast.core.errors import InputError
+from holdfast.report import figures, tables, wording
+from holdfast.report.drawing import Drawing
+from holdfast.report.palette import DARK, LIGHT, variables
+from holdfast.report.records import Record, distinct, read_record
+from holdfast.report.tables import Table
+from holdfast.report.views import Grid, Part, data_uri, grid, part
+from holdfast.runs import atomic
+from holdfast.runs.atomic import Pathlike
+from holdfast.runs.directory import Run
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that the template shows.
+
+    Args:
+        title: of the page.
+        where: data, threat and number of examples.
+        claim: the answer in one sentence.
+        parts: one per run.
+        radius: accuracy against the radius of all runs, or None.
+        summary: the table of several runs, or None.
+        warnings: what concerns the comparison.
+    """
+
+    title: str
+    where: str
+    claim: str
+    parts: tuple[Part, ...]
+    radius: Drawing | None
+    summary: Grid | None
+    warnings: tuple[str, ...]
+
+
+def write_report(
+    run: Run | Pathlike | Iterable[Run | Pathlike],
+    path: Pathlike | None = None,
+    *,
+    title: str | None = None,
+) -> Path:
+    """Writes the page of a run directory, or of several side by side.
+
+    Args:
+        run: a run of `evaluate` or of `train`, or several.
+        path: the file; by default `report.html` in the run, for several in the folder that holds
+            the first.
+        title: of the page; by default the model's name.
+
+    Returns:
+        The file.
+
+    Guarantee: the same runs give the same bytes; the file appears whole or not at all.
+    Raises:
+        InputError: no runs, a folder that is none, a damaged result, nothing to report.
+
+    Example:
+        `write_report("runs/evaluate-cnn-digits-1")`
+    """
+    single = isinstance(run, (Run, str)) or hasattr(run, "__fspath__")
+    runs: list[Any] = [run] if single else list(run)  # type: ignore[arg-type]
+    if not runs:
+        raise InputError("run", runs, "is empty", "give at least one run directory")
+    opened = [each if isinstance(each, Run) else Run.open(each) for each in runs]
+    if path is None:
+        path = opened[0].report_file if len(opened) == 1 else opened[0].path.parent / "report.html"
+    atomic.write_text(path, render([read_record(each) for each in opened], title=title))
+    return Path(path)
+
+
+def render(records: Sequence[Record], *, title: str | None = None) -> str:
+    """The page of these records, as text."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script, style = (_file(name) for name in ("sort.js", "style.css"))
+    html = environment.get_template("report.html").render(
+        page=_page(records, title),
+        style=style,
+        light=variables(LIGHT),
+        dark=variables(DARK),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data_uri=data_uri,
+        percent=wording.percent,
+        version=holdfast.__version__,
+    )
+    return html + "\n"
+
+
+def _page(records: Sequence[Record], title: str | None) -> Page:
+    names = distinct(records)
+    parts = tuple(
+        part(record, name, f"run-{number}")
+        for number, (record, name) in enumerate(zip(records, names, strict=True), start=1)
+    )
+    evaluated = [
+        ({**record.evaluation, "model": name}, name)
+        for record, name in zip(records, names, strict=True)
+        if record.evaluation is not None
+    ]
+    results, labels = [result for result, _ in evaluated], [name for _, name in evaluated]
+    several = len(parts) > 1
+    return Page(
+        title=title or (names[0] if not several else f"{len(parts)} models compared"),
+        where=_common(results) if several else parts[0].where,
+        claim=wording.comparison(results) if several else parts[0].claim,
+        parts=parts,
+        radius=figures.accuracy_against_radius(results, labels),
+        summary=grid(_varying(tables.summary(results)), "summary") if several and results else None,
+        warnings=tuple(_differences(results)) if several else (),
+    )
+
+
+def _varying(table: Table) -> Table:
+    """The table without texts and counts that are the same in every row: the page's head has
+    them."""
+    kept = [
+        place
+        for place, column in enumerate(table.columns)
+        if place == 0
+        or column.kind not in ("text", "count")
+        or len({row[place] for row in table.rows}) > 1
+    ]
+    rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
+    return Table(tuple(table.columns[place] for place in kept), rows)
+
+
+def _common(results: Sequence[dict[str, Any]]) -> str:
+    """What all evaluations have in common of data, threat and number of examples."""
+    said = []
+    for key in ("data", "split", "threat", "examples"):
+        values = {str(result.get(key) or "") for result in results}
+        if len(values) == 1 and (value := values.pop()):
+            said.append(f"{wording.count(int(value))} examples" if key == "examples" else value)
+    return " · ".join(said)
+
+
+def _differences(results: Sequence[dict[str, Any]]) -> list[str]:
+    """What keeps the runs from being compared number by number."""
+    found = []
+    for key in ("threat", "data", "split", "examples"):
+        values = list(dict.fromkeys(str(result.get(key)) for result in results))
+        if len(values) > 1:
+            found.append(f"The runs differ in {key} ({', '.join(values)}): compare with care.")
+    return found
+
+
+def _file(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8").strip()

@@ -1,0 +1,287 @@
+"""What the template shows of a run, in the order of the page: sentences, tables, figures.
+
+Everything here is plain text and numbers; the template escapes it.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.certify.catalogue import BOUNDS
+from holdfast.report import figures, tables, wording
+from holdfast.report.curves import learning_curves
+from holdfast.report.drawing import Drawing
+from holdfast.report.gallery import Gallery, gallery
+from holdfast.report.records import Record
+from holdfast.report.tables import Column, Kind, Table
+
+MOST_ROWS, MOST_IN_CSV = 500, 20_000
+
+_KINDS: dict[str, Kind] = {
+    "confidence": "share",
+    "margin": "number",
+    "size": "number",
+    "bound": "number",
+    "forwards": "count",
+    "backwards": "count",
+    "seconds": "seconds",
+}
+_LONG = ("history", "warnings", "environment", "command", "recipe")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table's cell: what it shows, what it is sorted by, its share of 1 where it is one."""
+
+    text: str
+    key: str
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table for a page.
+
+    Args:
+        name: of its file, and of its region for those who do not see it.
+        heads: headings, each with whether its values are numbers.
+        rows: the cells.
+        csv: all of its data.
+    """
+
+    name: str
+    heads: tuple[tuple[str, bool], ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    csv: str
+
+    @property
+    def uri(self) -> str:
+        """The data as a link."""
+        return data_uri(self.csv)
+
+
+@dataclass(frozen=True)
+class Range:
+    """The answer as a strip from 0 to 100 %: shares, and their words."""
+
+    certified: float | None
+    attacked: float | None
+    clean: float
+    alt: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One run on a page; what it does not have is None or empty."""
+
+    name: str
+    anchor: str
+    where: str
+    claim: str
+    strip: Range | None
+    tiles: tuple[tuple[str, str, str], ...]
+    warnings: tuple[str, ...]
+    upper: str
+    lower: str
+    proofs: tuple[tuple[str, str, str], ...]
+    outcomes: Drawing | None
+    margins: Drawing | None
+    gallery: Gallery | None
+    curves: tuple[Drawing, ...]
+    attacks: Grid | None
+    classes: Grid | None
+    stages: Grid | None
+    cost: str
+    examples: Grid | None
+    examples_note: str
+    training: tuple[tuple[str, str], ...]
+    settings: tuple[tuple[str, str], ...]
+    environment: tuple[tuple[str, str], ...]
+    recipe: tuple[tuple[str, str], ...]
+    command: str | None
+
+
+def part(record: Record, name: str, anchor: str) -> Part:
+    """What the page shows of a record, under a name; `anchor` prefixes its identifiers."""
+    result = record.evaluation
+    named = {**result, "model": name} if result is not None else None
+    heard = [*((result or {}).get("warnings") or ()), *(record.training.get("warnings") or ())]
+    classes = _class_names(result)
+    examples = record.examples
+    return Part(
+        name=name,
+        anchor=anchor,
+        where=_where(record),
+        claim=wording.claim(named) if named else _training_claim(record),
+        strip=_range(named) if named else None,
+        tiles=_tiles(named) if named else _training_tiles(record),
+        warnings=tuple(map(str, [*dict.fromkeys(map(str, heard)), *record.notes])),
+        upper=wording.upper_side(named) if named else "",
+        lower=wording.lower_side(named) if named else "",
+        proofs=_proofs(named) if named else (),
+        outcomes=figures.outcome_bar(named, f"{anchor}-outcomes") if named else None,
+        margins=figures.margin_histogram(examples, f"{anchor}-margins") if examples else None,
+        gallery=gallery(record.gallery, classes),
+        curves=tuple(learning_curves(record.metrics, f"{anchor}-learning")),
+        attacks=_grid(tables.attacks(named), f"{anchor}-attacks") if named else None,
+        classes=_grid(tables.per_class(named), f"{anchor}-classes") if named else None,
+        stages=_grid(tables.stages(named), f"{anchor}-stages") if named else None,
+        cost=_cost(named) if named else "",
+        examples=_examples(examples, classes, f"{anchor}-examples") if examples else None,
+        examples_note=_examples_note(examples) if examples else "",
+        training=_flat(record.training),
+        settings=_flat(record.settings),
+        environment=_flat(record.environment),
+        recipe=_flat(record.recipe),
+        command=record.command,
+    )
+
+
+def grid(table: Table, name: str, csv: str | None = None) -> Grid:
+    """A table as the page shows it, with its own data or those given."""
+    shown = table.shown()
+    rows = tuple(
+        tuple(
+            _cell(column, value, text)
+            for column, value, text in zip(table.columns, values, texts, strict=True)
+        )
+        for values, texts in zip(table.rows, shown, strict=True)
+    )
+    heads = tuple((column.name, column.kind != "text") for column in table.columns)
+    return Grid(name, heads, rows, table.csv() if csv is None else csv)
+
+
+def data_uri(text: str) -> str:
+    """Comma-separated values as a link that downloads."""
+    return "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode()
+
+
+def _grid(table: Table, name: str) -> Grid | None:
+    """The table of one model, without the column that names it; None where it is empty."""
+    if not table.rows:
+        return None
+    without = Table(table.columns[1:], tuple(row[1:] for row in table.rows))
+    return grid(without, name)
+
+
+def _cell(column: Column, value: Any, text: str) -> Cell:
+    if column.kind == "text" or value is None:
+        return Cell(text, text)
+    if column.kind == "interval":
+        return Cell(text, f"{value[0]:.6g}")
+    share = float(value) if column.kind == "share" and 0 <= value <= 1 else None
+    return Cell(text, f"{float(value):.12g}", share)
+
+
+def _where(record: Record) -> str:
+    result = record.evaluation or {}
+    data = " ".join(str(result[key]) for key in ("data", "split") if result.get(key))
+    said = [data or str(record.header.get("data") or ""), str(result.get("threat") or "")]
+    if result:
+        said.append(f"{wording.count(result['examples'])} examples")
+    return " · ".join(text for text in (*said, record.folder) if text)
+
+
+def _range(result: Mapping[str, Any]) -> Range:
+    attacked = result["robust_accuracy"] if result.get("attacks") else None
+    proved = result.get("certified_accuracy")
+    return Range(proved, attacked, result["clean_accuracy"], wording.claim(result))
+
+
+def _tiles(result: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    """Name, number and interval of the three accuracies."""
+    sides = (("clean", "clean"), ("robust", "not broken"), ("certified", "certified"))
+    tiles = []
+    for key, label in sides:
+        value, interval = result.get(f"{key}_accuracy"), result.get(f"{key}_interval")
+        below = "not run" if value is None else f"95%: {wording.span(interval)}"
+        tiles.append((label, wording.percent(value), below))
+    return tuple(tiles)
+
+
+def _training_claim(record: Record) -> str:
+    best = record.training.get("best")
+    if not isinstance(best, Mapping):
+        return "Trained, and not evaluated."
+    robust, clean = (wording.percent(best.get(key)) for key in ("robust", "clean"))
+    on = record.training.get("selected_on") or "validation"
+    epoch = f"best epoch {best.get('epoch')} of {on}"
+    return f"Trained, not evaluated: {robust} robust and {clean} clean at the {epoch}"
+
+
+def _training_tiles(record: Record) -> tuple[tuple[str, str, str], ...]:
+    best = record.training.get("best")
+    if not isinstance(best, Mapping):
+        return ()
+    below = f"epoch {best.get('epoch')}"
+    keys = (("clean", "clean, held out"), ("robust", "robust, held out"))
+    return tuple((label, wording.percent(best.get(key)), below) for key, label in keys)
+
+
+def _proofs(result: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    """Name, guarantee and source of the methods that certified."""
+    named = [str(name) for name in result.get("certified_by") or ()]
+    known = [BOUNDS[name] for name in named if name in BOUNDS]
+    return tuple((entry.name, entry.guarantee, entry.source) for entry in known)
+
+
+def _cost(result: Mapping[str, Any]) -> str:
+    forwards, backwards = result.get("forwards"), result.get("backwards")
+    said = (
+        f"{wording.duration(result.get('seconds'))}, {wording.count(forwards)} forward and "
+        f"{wording.count(backwards)} backward passes of one example"
+    )
+    if result["examples"] and forwards is not None:
+        said += f", {wording.decimal(forwards / result['examples'])} forward per example"
+    if result.get("padding"):
+        said += f"; {wording.count(result['padding'])} rows computed beyond, to fill blocks"
+    return said + "."
+
+
+def _class_names(result: Mapping[str, Any] | None) -> list[str]:
+    return [str(row["class"]) for row in (result or {}).get("per_class") or ()]
+
+
+def _examples(columns: Mapping[str, Any], classes: Sequence[str], name: str) -> Grid:
+    """The first rows as the page shows them, over the data of all."""
+    heads = tuple(Column(key, _KINDS.get(key, "text")) for key in columns)
+    whole = list(zip(*(columns[key].tolist() for key in columns), strict=True))
+    shown = [
+        tuple(_named(column.name, value, classes) for column, value in zip(heads, row, strict=True))
+        for row in whole[:MOST_ROWS]
+    ]
+    csv = Table(heads, tuple(whole[:MOST_IN_CSV])).csv()
+    return grid(Table(heads, tuple(shown)), name, csv)
+
+
+def _named(column: str, value: Any, classes: Sequence[str]) -> Any:
+    """A class's number as its name; a NaN as absent."""
+    if column in ("label", "prediction") and isinstance(value, int) and 0 <= value < len(classes):
+        return classes[value]
+    return None if isinstance(value, float) and value != value else value
+
+
+def _examples_note(columns: Mapping[str, Any]) -> str:
+    count = len(next(iter(columns.values()), ()))
+    said = f"{wording.count(count)} examples."
+    if count > MOST_ROWS:
+        said += f" The first {MOST_ROWS} are shown;"
+        held = "all" if count <= MOST_IN_CSV else f"the first {wording.count(MOST_IN_CSV)}"
+        said += f" the CSV holds {held}, examples.parquet of the run every one."
+    return said
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> tuple[tuple[str, str], ...]:
+    """Nested tables as dotted keys and texts, without what the page shows elsewhere."""
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if not prefix and key in _LONG:
+            continue
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, (list, tuple)):
+            rows.append((f"{prefix}{key}", ", ".join(map(str, value)) or wording.ABSENT))
+        else:
+            rows.append((f"{prefix}{key}", wording.ABSENT if value is None else str(value)))
+    return tuple(rows)

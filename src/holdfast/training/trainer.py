@@ -1,0 +1,315 @@
+"""One training run in progress: its state, its step, its epochs' ends, its checkpoints.
+
+The order of a step is: batch, schedules, the objective's loss (its inner attack included),
+backward, clipping, weight step, average. The device is waited for only where figures are read. The
+global random state is seeded for every step from the recipe's seed and the step's number, for
+dropout and its kin, so no random state needs to be saved.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.core.errors import InputError
+from holdfast.core.random import Keys
+from holdfast.models.registry import architecture_of
+from holdfast.models.store import save_weights
+from holdfast.runs.metrics import Metrics
+from holdfast.threats.protocol import Threat
+from holdfast.training import checkpoints
+from holdfast.training.averaging import Average
+from holdfast.training.batches import Batch, Batches
+from holdfast.training.distributed import World
+from holdfast.training.events import EpochDone, Event, Listener, StepDone, Warned
+from holdfast.training.interrupts import Interrupts
+from holdfast.training.means import Means
+from holdfast.training.optimizers import set_learning_rate
+from holdfast.training.precision import in_precision, loss_scaler
+from holdfast.training.recipe import Recipe
+from holdfast.training.resuming import snapshot
+from holdfast.training.selection import Selector, Validation, Validator
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a run is made of.
+
+    Args:
+        recipe: what to do.
+        network: what is trained, on the device.
+        threat: at its full radius.
+        batches: of the training examples.
+        validator: of the held-out ones, or None.
+        world: who trains together.
+        chance: accuracy of guessing.
+        checkpoints: the folder of checkpoints, or None to keep none.
+        metrics: where figures are recorded, or None.
+        listener: who is told, or None.
+        log_every: steps between two records.
+        checkpoint_seconds: at most so long between two checkpoints; every epoch ends with one.
+    """
+
+    recipe: Recipe
+    network: nn.Module
+    threat: Threat
+    batches: Batches
+    validator: Validator | None
+    world: World
+    chance: float
+    checkpoints: Path | None
+    metrics: Metrics | None
+    listener: Listener | None
+    log_every: int
+    checkpoint_seconds: float
+
+
+class Trainer:
+    """The state of a run, and what changes it.
+
+    Args:
+        parts: what it is made of.
+    """
+
+    def __init__(self, parts: Parts):
+        recipe, device = parts.recipe, parts.world.device
+        self.parts, self.recipe, self.spec, self.network = (
+            parts,
+            recipe,
+            recipe.training,
+            parts.network,
+        )
+        self.optimizer = self.spec.optimizer.build(self.network)
+        self.scaler = loss_scaler(self.spec.precision, device)
+        self.model = parts.world.wrapped(in_precision(self.network, self.spec.precision, device))
+        average = self.spec.average
+        self.average = None if average is None else Average(self.network, average)
+        self.selector, self.interval, self.epoch = Selector(recipe.selection), Means(), Means()
+        self.objective_state: Mapping[str, Any] | None = None
+        self.chosen: dict[str, Tensor] = {}
+        self.chosen_figures: Validation | None = None
+        self.chosen_epoch, self.stopped = 0, False
+        self.history: list[dict[str, Any]] = []
+        self.saved = time.monotonic()
+        self.set_out()
+
+    def set_out(self, *, done: int = 0, closed: int = 0, seconds: float = 0.0) -> None:
+        """Sets the position: steps done, epochs closed, seconds spent; the clock starts."""
+        self.done, self.closed, self.seconds = done, closed, seconds
+        self.resumed_at, self.began = done, time.monotonic()
+
+    @property
+    def steps(self) -> int:
+        """Weight steps in all."""
+        return self.spec.epochs * self.parts.batches.per_epoch
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is validated and kept: the average where there is one."""
+        return self.network if self.average is None else self.average.network
+
+    def shown(self) -> int:
+        """Examples that the weight steps have seen so far, over all processes."""
+        batches = self.parts.batches
+        epochs, rest = divmod(self.done, batches.per_epoch)
+        return epochs * len(batches.data) + rest * batches.size
+
+    def run(self, interrupts: Interrupts) -> None:
+        """Trains to the end, or until patience runs out; saves when interrupted.
+
+        Raises:
+            KeyboardInterrupt: when interrupted, after the state is saved.
+        """
+        try:
+            while self.closed < self.spec.epochs and not self.stopped:
+                self._run_epoch(interrupts)
+        except KeyboardInterrupt:
+            if not interrupts.torn:
+                self.save()
+            raise
+
+    def _run_epoch(self, interrupts: Interrupts) -> None:
+        end = (self.closed + 1) * self.parts.batches.per_epoch
+        while self.done < end:
+            with interrupts.whole():
+                self._step()
+                event = self._record_step() if self.done % self.parts.log_every == 0 else None
+                due = time.monotonic() - self.saved >= self.parts.checkpoint_seconds
+                if due and self.done < end:
+                    self.save()
+            self.tell(event)
+        last = self.closed + 1 == self.spec.epochs
+        validator, every = self.parts.validator, self.recipe.selection.every
+        figures = None
+        if validator is not None and (last or (self.closed + 1) % every == 0):
+            figures = validator.measure(self.kept)
+        with interrupts.whole():
+            told = self._close_epoch(figures)
+        for each in told:
+            self.tell(each)
+
+    def _step(self) -> None:
+        """One weight step."""
+        epoch, number = divmod(self.done, self.parts.batches.per_epoch)
+        progress = (self.done + 1) / self.steps
+        self._seed()
+        batch = self.parts.batches.batch(epoch, number)
+        set_learning_rate(self.optimizer, self.spec.schedule(progress))
+        result = self.recipe.objective.loss(
+            self.model,
+            batch.x,
+            batch.y,
+            self._threat(progress),
+            progress=progress,
+            state=self.objective_state,
+            keys=batch.keys,
+        )
+        self.objective_state = result.state
+        self._update(result.loss, batch)
+        self.done += 1
+        for means in (self.interval, self.epoch):
+            means.add(result.logs, batch.rows)
+
+    def _update(self, loss: Tensor, batch: Batch) -> None:
+        """The gradient of a loss, clipped, and the weight step."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = loss if batch.factor == 1 else loss * batch.factor
+        if self.scaler is None:
+            torch.autograd.backward(loss)
+        else:
+            torch.autograd.backward(self.scaler.scale(loss))
+            self.scaler.unscale_(self.optimizer)
+        weights = [each for each in self.network.parameters() if each.grad is not None]
+        if self.spec.clip is not None:
+            nn.utils.clip_grad_norm_(weights, self.spec.clip)
+        if self.spec.clip_value is not None:
+            nn.utils.clip_grad_value_(weights, self.spec.clip_value)
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        if self.average is not None:
+            self.average.update(self.network)
+
+    def _threat(self, progress: float) -> Threat:
+        factor = self.spec.radius_schedule(progress)
+        return self.parts.threat if factor == 1 else self.parts.threat.at(self._radius(factor))
+
+    def _radius(self, factor: float) -> float | Tensor:
+        return self.parts.threat.radius * factor
+
+    def _seed(self) -> None:
+        """Seeds torch's generators for what the network itself draws in this step."""
+        keys = Keys.of(self.recipe.seed, [self.parts.world.rank]).fold("torch").fold(self.done)
+        seed = int(keys.bits(1)) & (1 << 63) - 1
+        torch.default_generator.manual_seed(seed)
+        if self.parts.world.device.type == "cuda":
+            index = self.parts.world.device.index or 0
+            torch.cuda.default_generators[index].manual_seed(seed)
+
+    def _record_step(self) -> StepDone:
+        """Reads the figures since the last record."""
+        logs = self.interval.read(self.parts.world)
+        self.interval.reset()
+        progress = self.done / self.steps
+        rate = self.spec.schedule(progress)
+        if not all(abs(value) < float("inf") for value in logs.values()):
+            remedy = "lower the learning rate, or give training.clip"
+            problem = f"made the loss {logs.get('loss')} at step {self.done}"
+            raise InputError("training.schedule", rate, problem, remedy)
+        radius = self._radius(self.spec.radius_schedule(progress))
+        event = StepDone(
+            epoch=self.closed + 1,
+            step=self.done,
+            steps=self.steps,
+            logs=logs,
+            learning_rate=rate,
+            radius=float(radius),
+            seconds=self.elapsed(),
+            left=self._left(),
+        )
+        facts = {"learning_rate": rate, "radius": event.radius, "seconds": event.seconds}
+        self._write(event="step", step=self.done, epoch=self.closed + 1, **logs, **facts)
+        return event
+
+    def _close_epoch(self, figures: Validation | None) -> list[Event]:
+        """What is done once per epoch: the choice, records, a checkpoint."""
+        warned = len(self.selector.best.warnings)
+        epoch, logs = self.closed + 1, self.epoch.read(self.parts.world)
+        self.epoch.reset()
+        improved = figures is not None and self.selector.update(epoch, figures)
+        keep_last = self.recipe.selection.choose == "last" or self.parts.validator is None
+        self.closed = epoch
+        self.stopped = self.selector.stop
+        if improved or keep_last:
+            self._choose(figures)
+        record: dict[str, Any] = {"epoch": epoch, **logs}
+        if figures is not None:
+            record |= {"clean_accuracy": figures.clean, "robust_accuracy": figures.robust}
+        self.history.append(record)
+        seconds = self.elapsed()
+        self._write(
+            event="epoch", step=self.done, epochs_done=epoch, **record, seconds=round(seconds, 3)
+        )
+        self.save()
+        clean, robust = figures or (None, None)
+        told: list[Event] = [Warned(text) for text in self.selector.best.warnings[warned:]]
+        done = EpochDone(
+            epoch=epoch,
+            epochs=self.spec.epochs,
+            logs=logs,
+            clean=clean,
+            robust=robust,
+            improved=improved,
+            seconds=seconds,
+            left=0.0 if self.stopped else self._left(),
+        )
+        return [done, *told]
+
+    def _choose(self, figures: Validation | None) -> None:
+        """Keeps the present weights as the result so far."""
+        self.chosen_epoch, self.chosen_figures = self.closed, figures
+        self.chosen = {
+            key: value.detach().cpu().clone() for key, value in self.kept.state_dict().items()
+        }
+        self.write_chosen()
+
+    def write_chosen(self) -> None:
+        """Writes the chosen weights in the form of every saved model."""
+        folder = self.parts.checkpoints
+        if folder is None or not self.parts.world.first or not self.chosen:
+            return
+        clean, robust = self.chosen_figures or (None, None)
+        facts: dict[str, Any] = {"recipe": self.recipe.name, "threat": self.recipe.threat}
+        facts |= {"epoch": self.chosen_epoch, "clean": clean, "robust": robust}
+        architecture = architecture_of(self.network)
+        save_weights(folder / checkpoints.BEST, self.chosen, architecture, facts)
+
+    def save(self) -> None:
+        """Writes the checkpoint from which the run goes on."""
+        self.saved = time.monotonic()
+        if self.parts.checkpoints is not None and self.parts.world.first:
+            checkpoints.save(self.parts.checkpoints / checkpoints.LAST, snapshot(self))
+
+    def _write(self, **record: Any) -> None:
+        if self.parts.metrics is not None and self.parts.world.first:
+            self.parts.metrics.write(**record)
+
+    def tell(self, event: Event | None) -> None:
+        """Tells the listener; on the first process only."""
+        if event is not None and self.parts.listener is not None and self.parts.world.first:
+            self.parts.listener(event)
+
+    def elapsed(self) -> float:
+        """Seconds of training so far, interruptions aside."""
+        return self.seconds + time.monotonic() - self.began
+
+    def _left(self) -> float:
+        """Seconds to the end at the pace of this process, validation included."""
+        done = max(1, self.done - self.resumed_at)
+        return (time.monotonic() - self.began) / done * (self.steps - self.done)

@@ -1,0 +1,45 @@
+"""Attacks by name."""
+
+import pytest
+
+from holdfast.attacks import FGSM, PGD, as_attacks, fgsm_rs, name_of, parse, r_fgsm
+from holdfast.core.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("text", "attack"),
+    [
+        ("fgsm", FGSM()),
+        ("fgsm-rs", fgsm_rs()),
+        ("r-fgsm", r_fgsm()),
+        ("pgd-50-10", PGD(steps=50, restarts=10)),
+        ("pgd-7-2-0.01", PGD(steps=7, restarts=2, step_size=0.01)),
+        ("pgd-7-2-8/255", PGD(steps=7, restarts=2, step_size=8 / 255)),
+        ("pgd-7-2-eps/4", PGD(steps=7, restarts=2, step_size="eps/4")),
+    ],
+)
+def test_names_read_and_written(text, attack):
+    assert parse(text) == attack
+    assert parse(name_of(attack)) == attack
+
+
+@pytest.mark.parametrize(
+    "text", ["pgdd-5-1", "pgd-x-1", "pgd-0-1", "pgd-5-0", "pgd-5-1-zero", "autoattak", "pgd-5-1--2"]
+)
+def test_what_is_no_attack(text):
+    with pytest.raises(InputError):
+        parse(text)
+
+
+def test_suggestion():
+    with pytest.raises(InputError, match="did you mean 'fgsm'"):
+        parse("fgms")
+
+
+def test_lists():
+    named = as_attacks("fgsm, pgd-2-1")
+    assert list(named) == ["fgsm", "pgd-2-1"]
+    assert list(as_attacks(PGD(steps=3, restarts=1))) == ["pgd-3-1"]
+    assert as_attacks("") == {}
+    with pytest.raises(InputError, match="no attack"):
+        as_attacks([42])

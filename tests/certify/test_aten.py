@@ -1,0 +1,170 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from certify.nets import Function, inputs, samples
+from holdfast.certify.aten import RULES, VIEWS
+from holdfast.certify.graph import capture
+from holdfast.certify.interval import boxes
+from holdfast.certify.ops import LinearMap
+from holdfast.certify.rounding import Box
+from holdfast.core.errors import CaptureError
+
+ATEN = torch.ops.aten
+IMAGE, LINE, FLAT, VIDEO = (2, 7, 6), (2, 7), (6,), (2, 3, 4, 5)
+
+
+def weight(*shape):
+    return inputs(1, shape, seed=5)[0].float() - 0.5
+
+
+W2, W1, W3, WL = weight(4, 2, 3, 2), weight(4, 1, 3), weight(3, 2, 2, 2, 2), weight(5, 6)
+CHANNELS = weight(2, 1, 1)
+MEAN, VARIANCE = weight(2), weight(2).abs() + 0.1
+TWO, FOUR, FIVE, JOINED = weight(2), weight(4), weight(5), weight(1, 2, 7, 6)
+
+CASES = {
+    "linear": (lambda x: F.linear(x, WL, FIVE), FLAT),
+    "conv1d": (lambda x: F.conv1d(x, W1, FOUR, 2, 1, 2, 2), LINE),
+    "conv2d": (lambda x: F.conv2d(x, W2, FOUR, (2, 1), (1, 0), (1, 2)), IMAGE),
+    "conv3d": (lambda x: F.conv3d(x, W3, None, 2, 1), VIDEO),
+    "batch_norm": (lambda x: F.batch_norm(x, MEAN, VARIANCE, TWO, TWO), IMAGE),
+    "add": (lambda x: x + (1 + x) + CHANNELS, IMAGE),
+    "sub": (lambda x: (x - CHANNELS) - (x - 0.25), IMAGE),
+    "subtract": (lambda x: torch.subtract(CHANNELS, x), IMAGE),
+    "rsub": (lambda x: torch.rsub(x, CHANNELS) + (1 - x), IMAGE),
+    "mul": (lambda x: x * CHANNELS * -3.0, IMAGE),
+    "multiply": (lambda x: torch.multiply(CHANNELS, x), IMAGE),
+    "div": (lambda x: x / CHANNELS / 0.7, IMAGE),
+    "divide": (lambda x: torch.divide(x, CHANNELS), IMAGE),
+    "neg": (lambda x: -x, FLAT),
+    "relu": (lambda x: torch.relu(x - 0.5), FLAT),
+    "relu6": (lambda x: F.relu6(x * 12 - 3), FLAT),
+    "hardtanh": (lambda x: F.hardtanh(x, 0.2, 0.6), FLAT),
+    "clamp": (lambda x: x.clamp(0.3, 0.5) + x.clamp(max=0.5), FLAT),
+    "clamp_min": (lambda x: torch.clamp_min(x, 0.5), FLAT),
+    "clamp_max": (lambda x: torch.clamp_max(x, 0.5), FLAT),
+    "mean": (lambda x: x.mean((-1, 2), keepdim=True), IMAGE),
+    "sum": (lambda x: x.sum(1), IMAGE),
+    "avg_pool1d": (lambda x: F.avg_pool1d(x, 3, padding=1), LINE),
+    "avg_pool2d": (lambda x: F.avg_pool2d(x, (3, 2), 2, 1, True, False), IMAGE),
+    "adaptive_avg_pool1d": (lambda x: F.adaptive_avg_pool1d(x, 3), LINE),
+    "adaptive_avg_pool2d": (lambda x: F.adaptive_avg_pool2d(x, (3, None)), IMAGE),
+    "max_pool1d": (lambda x: F.max_pool1d(x, 2), LINE),
+    "max_pool2d": (lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True), IMAGE),
+    "permute": (lambda x: x.permute(0, 2, 3, 1), IMAGE),
+    "transpose": (lambda x: x.transpose(1, -1), IMAGE),
+    "slice": (lambda x: x[:, :, 1:5:2], IMAGE),
+    "cat": (lambda x: torch.cat([x, -x], 1), IMAGE),
+    "concat": (lambda x: torch.concat([x, x], -1), FLAT),
+    "pad": (lambda x: F.pad(x, (1, 2)), IMAGE),
+    "constant_pad_nd": (lambda x: ATEN.constant_pad_nd(x, [1, -1]), IMAGE),
+    "view": (lambda x: x.view(x.size(0), -1), IMAGE),
+    "reshape": (lambda x: x.reshape(-1, 2, 42), IMAGE),
+    "flatten": (lambda x: x.flatten(1), IMAGE),
+    "unflatten": (lambda x: x.unflatten(1, (2, 3)), FLAT),
+    "squeeze": (lambda x: x[:, :1].squeeze(1), IMAGE),
+    "unsqueeze": (lambda x: x.unsqueeze(-1), FLAT),
+    "_unsafe_view": (lambda x: ATEN._unsafe_view(x, [x.shape[0], 3, 2]), FLAT),
+    "contiguous": (lambda x: x.transpose(1, 2).contiguous(), IMAGE),
+    "clone": (lambda x: x.clone(), FLAT),
+    "alias": (lambda x: ATEN.alias(x), FLAT),
+    "detach": (lambda x: x.detach(), FLAT),
+    "dropout": (lambda x: F.dropout(x, 0.5, training=False), FLAT),
+    "feature_dropout": (lambda x: F.dropout2d(x, 0.5, training=False), IMAGE),
+    "alpha_dropout": (lambda x: F.alpha_dropout(x, 0.5, training=False), FLAT),
+    "to": (lambda x: x.to(torch.float32), FLAT),
+    "_to_copy": (lambda x: ATEN._to_copy(x, dtype=torch.float32), FLAT),
+    "type_as": (lambda x: x.type_as(x), FLAT),
+}
+
+
+def test_every_rule_has_a_case():
+    assert set(CASES) == set(RULES)
+    assert set(RULES) > VIEWS
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_operation(name, monkeypatch):
+    """Forward, intervals and transpose of every operation of the table."""
+    function, shape = CASES[name]
+    called = []
+    rule = RULES[name]
+    monkeypatch.setitem(RULES, name, lambda call: called.append(call.name) or rule(call))
+    graph = capture(Function(function), shape)
+    assert name in called
+    x = inputs(3, shape)
+    torch.testing.assert_close(graph.forward(x.float()), function(x.float()), atol=1e-5, rtol=1e-5)
+    _contains_samples(graph, x)
+    _exact_at_a_point(graph, x)
+    _transposes(graph, x)
+
+
+def _contains_samples(graph, x):
+    width = inputs(3, tuple(x.shape[1:]), seed=7) * 0.5
+    for scale in (1.0, 1e-6, 1e6, 1e-310):
+        lo, hi = scale * (x - width), scale * (x + width)
+        lo[0], hi[2] = hi[0], lo[2]
+        box = boxes(graph, Box(lo, hi), rigorous=True)[-1]
+        fast = boxes(graph, Box(lo, hi), rigorous=False)[-1]
+        assert (box.lower <= fast.lower).all()
+        assert (box.upper >= fast.upper).all()
+        points = samples(lo, hi, 40)
+        values = graph.forward(points.flatten(0, 1)).unflatten(0, (40, 3))
+        assert ((box.lower <= values) & (values <= box.upper)).all()
+
+
+def _exact_at_a_point(graph, x):
+    box, value = boxes(graph, Box(x, x), rigorous=True)[-1], graph.forward(x)
+    torch.testing.assert_close(box.lower, value, atol=1e-13, rtol=1e-13)
+    torch.testing.assert_close(box.upper, value, atol=1e-13, rtol=1e-13)
+
+
+def _transposes(graph, x):
+    """<W z, v> = <z, W' v> and |W z| <= |W| |z|, node by node."""
+    constants = graph.constants.bind(torch.float64, torch.device("cpu"))
+    for node in graph.nodes[1:]:
+        if not isinstance(node.op, LinearMap):
+            continue
+        shape = graph.nodes[node.inputs[0]].shape
+        z = inputs(3, shape, seed=11) - 0.5
+        image = node.op.linear(z, constants)
+        v = inputs(3, tuple(image.shape[1:]), seed=13) - 0.5
+        pulled = node.op.pull(v, constants, shape)
+        torch.testing.assert_close((image * v).sum(), (z * pulled).sum(), atol=1e-11, rtol=1e-11)
+        assert (image.abs() <= node.op.absolute(z.abs(), constants) + 1e-13).all()
+
+
+REFUSED = {
+    "sigmoid": (lambda x: torch.sigmoid(x), "sigmoid"),
+    "maximum over a dimension": (lambda x: x.amax(1), "amax"),
+    "maximum with indices": (lambda x: x.max(1).values, "max"),
+    "product of data": (lambda x: x * x, "mul"),
+    "quotient by data": (lambda x: torch.div(CHANNELS, x + 1), "div"),
+    "floor division": (lambda x: torch.div(x, 2.0, rounding_mode="floor"), "div"),
+    "alpha": (lambda x: torch.add(x, x, alpha=2), "add.*alpha"),
+    "mean of everything": (lambda x: x.mean(), "mean.*mixes examples"),
+    "mean over the batch": (lambda x: x - x.mean(0), "mean.*mixes examples"),
+    "batch statistics": (lambda x: F.batch_norm(x, None, None, training=True), "batch_norm.*batch"),
+    "dropout in evaluation": (lambda x: F.dropout(x), "dropout.*training"),
+    "rounding": (lambda x: x.half().float(), "to.*float16"),
+    "padding by a number": (lambda x: F.pad(x, (1, 1), value=2.0), "pad.*zero"),
+    "reflection": (lambda x: F.pad(x, (1, 1), mode="reflect"), "pad.*zero"),
+    "limits as tensors": (lambda x: x.clamp(min=CHANNELS), "clamp.*numbers"),
+    "crossed limits": (lambda x: x.clamp(1.0, 0.0), "clamp.*above"),
+    "divisor": (lambda x: F.avg_pool2d(x, 2, divisor_override=-3), "avg_pool2d.*negative"),
+    "joined constant": (
+        lambda x: torch.cat([x, JOINED.expand(x.shape[0], 2, 7, 6)], 1),
+        "cat|batch",
+    ),
+    "batch size": (lambda x: x * x.shape[0], "mul.*batch size"),
+    "weight from data": (lambda x: F.linear(x, x[0, 0]), "mixes|linear"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_bounded_is_named(case):
+    function, message = REFUSED[case]
+    with pytest.raises(CaptureError, match=message) as caught:
+        capture(Function(function), IMAGE)
+    assert "\n" not in str(caught.value)
