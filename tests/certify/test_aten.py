@@ -149,7 +149,7 @@ REFUSED = {
     "dropout in evaluation": (lambda x: F.dropout(x), "dropout.*training"),
     "rounding": (lambda x: x.half().float(), "to.*float16"),
     "padding by a number": (lambda x: F.pad(x, (1, 1), value=2.0), "pad.*zero"),
-    "reflection": (lambda x: F.pad(x, (1, 1), mode="reflect"), "pad.*zero"),
+    "reflection": (lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"), "pad"),
     "limits as tensors": (lambda x: x.clamp(min=CHANNELS), "clamp.*numbers"),
     "crossed limits": (lambda x: x.clamp(1.0, 0.0), "clamp.*above"),
     "divisor": (lambda x: F.avg_pool2d(x, 2, divisor_override=-3), "avg_pool2d.*negative"),

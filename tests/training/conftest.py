@@ -1,0 +1,12 @@
+"""Training in the tests runs on one thread: small networks, and equal bits."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

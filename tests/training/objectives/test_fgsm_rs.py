@@ -1,0 +1,112 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from holdfast.attacks import PGD
+from holdfast.core.errors import InputError
+from holdfast.core.random import Keys
+from holdfast.threats import L2, Linf
+from holdfast.training.objectives import FGSMRS, PGDAT
+from training.tiny import examples, network
+
+EPS = 0.1
+
+
+def linear_world(features=4000):
+    """A linear model whose gradient has no zero, and the direction in which its loss rises."""
+    model = nn.Linear(features, 2)
+    sign = torch.where(torch.arange(features) % 3 == 0, 1.0, -1.0)
+    with torch.no_grad():
+        model.weight.copy_(torch.stack([-sign, sign]) * 0.01)
+        model.bias.zero_()
+    return model, torch.full((3, features), 0.5), torch.zeros(3, dtype=torch.int64), sign
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.25, 2.0])
+def test_moments_of_the_perturbation_are_those_of_the_theory(factor):
+    model, x, y, sign = linear_world()
+    objective = FGSMRS(step_size=factor * EPS)
+    keys = Keys.of(0, range(3))
+    threat = Linf(EPS, box=None)
+    delta = objective.loss(model, x, y, threat, progress=0.5, keys=keys).x_adv - x
+    share = (delta * sign).mean() / EPS
+    boundary = (delta.abs() >= EPS * (1 - 1e-5)).float().mean()
+    # 12,000 independent coordinates: five standard errors, one false alarm in a million
+    slack = 5 / math.sqrt(delta.numel())
+    assert share == pytest.approx(factor - factor**2 / 4, abs=slack * 0.6)
+    assert boundary == pytest.approx(factor / 2, abs=slack * 0.5)
+    a = factor
+    square = (delta / EPS).square().mean()
+    if a >= 1:
+        assert square == pytest.approx(a / 2 + (1 - (a - 1) ** 3) / 6, abs=slack)
+
+
+def test_the_default_step_is_the_published_one_of_each_start():
+    assert [FGSMRS(start=s).step for s in ("uniform", "previous", "zero", "corner")] == [
+        "1.25*eps",
+        "eps",
+        "eps",
+        "eps/2",
+    ]
+
+
+def test_corners_end_on_minus_eps_zero_or_eps():
+    model, x, y, _ = linear_world(500)
+    objective = FGSMRS(start="corner")
+    delta = objective.loss(model, x, y, Linf(EPS, box=None), progress=0.0).x_adv - x
+    units = (delta / EPS).round()
+    assert torch.allclose(delta, units * EPS, atol=1e-6)
+    assert set(units.unique().tolist()) == {-0.0, 1.0} or set(units.unique().tolist()) <= {-1, 0, 1}
+    assert len(units.unique()) == 3 or len(units.unique()) == 2
+
+
+def test_zero_start_is_fgsm_and_attains_the_worst_case_of_a_linear_model():
+    model, x, y, sign = linear_world(300)
+    result = FGSMRS(start="zero").loss(model, x, y, Linf(EPS, box=None), progress=0.0)
+    assert torch.allclose(result.x_adv, x + EPS * sign)
+    margin = model(x)[:, 0] - model(x)[:, 1] - 2 * EPS * 0.01 * 300
+    assert result.loss == pytest.approx(float(nn.functional.softplus(-margin).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("threat", [Linf(0.1), L2(0.7)])
+def test_uniform_start_is_pgd_of_one_step(threat):
+    model, data = network(), examples(7)
+    keys = Keys.of(5, data.index)
+    args = (model, data.inputs(), data.labels, threat)
+    fast = FGSMRS(step_size="1.25*eps").loss(*args, progress=0.1, keys=keys)
+    attack = PGD(steps=1, restarts=1, step_size="1.25*eps")
+    slow = PGDAT(attack=attack).loss(*args, progress=0.1, keys=keys)
+    assert torch.equal(fast.x_adv, slow.x_adv)
+    assert torch.equal(fast.loss, slow.loss)
+
+
+def test_previous_start_goes_on_from_the_batch_before():
+    model, data = network(), examples(12)
+    x, y, threat = data.inputs(), data.labels, Linf(0.1)
+    objective = FGSMRS(start="previous", step_size=0.04)
+    first = objective.loss(model, x[:5], y[:5], threat, progress=0.0)
+    plain = FGSMRS(start="zero", step_size=0.04).loss(model, x[:5], y[:5], threat, progress=0.0)
+    assert torch.equal(first.x_adv, plain.x_adv)
+    second = objective.loss(model, x[5:8], y[5:8], threat, progress=0.0, state=first.state)
+    start = threat.project(x[5:8] + first.state["previous"][:3], x[5:8])
+    assert ((second.x_adv - start).abs() <= 0.04 + 1e-6).all()
+    assert not torch.equal(second.x_adv, plain.x_adv[:3])
+    kept = second.state["previous"]
+    assert len(kept) == 5
+    assert torch.equal(kept[3:], first.state["previous"][3:])
+    assert torch.equal(kept[:3], second.x_adv - x[5:8])
+
+
+def test_what_is_trained_on_lies_in_the_threat():
+    model, data = network(), examples(9)
+    x, y = data.inputs(), data.labels
+    for start in ("uniform", "previous", "zero", "corner"):
+        result = FGSMRS(start=start).loss(model, x, y, Linf(0.3), progress=0.0)
+        assert Linf(0.3).contains(result.x_adv, x).all()
+
+
+def test_a_step_that_is_none_is_refused():
+    with pytest.raises(InputError, match="step_size"):
+        FGSMRS(step_size="1.25 radii")
