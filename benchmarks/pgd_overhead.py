@@ -121,7 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--block", type=int, default=64)
+    parser.add_argument("--block", type=int, default=128)
     parser.add_argument("--data-dir", default=os.environ.get("HOLDFAST_DATA", "../shared/data"))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

@@ -74,5 +74,7 @@ def test_holders_inequality_holds_and_is_attained(x, p):
 def test_dual_exponents_satisfy_their_equation():
     for p in (1, 2, math.inf):
         assert 1 / p + 1 / dual_exponent(p) == 1
-    with pytest.raises((KeyError, InputError)):
-        dual_exponent(3)
+    assert dual_exponent(3) == 1.5
+    for p in (0, 0.5, math.nan):
+        with pytest.raises(InputError, match="dual"):
+            dual_exponent(p)

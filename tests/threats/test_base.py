@@ -155,6 +155,17 @@ def test_the_hull_covers_the_extreme_points_that_contains_accepts(kind, which, d
 
 
 @kinds
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_first_number_outside_the_hull_is_not_accepted(kind, dtype):
+    x = Keys.of(0, range(3000)).uniform((1,), low=-5, high=5).to(dtype)
+    for tenths in range(1, 30):
+        threat = kind(tenths / 10, box=None)
+        low, high = threat.hull(x)
+        assert not threat.contains(torch.nextafter(low, low - 1), x).any()
+        assert not threat.contains(torch.nextafter(high, high + 1), x).any()
+
+
+@kinds
 def test_accepted_is_the_set_of_contains_as_a_threat(kind):
     x, far = inputs()
     for radius in (RADIUS[kind], radii(kind)["both"]):

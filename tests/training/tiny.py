@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from holdfast.core.recipes import build
 from holdfast.data.images import ImageData
 from holdfast.training.recipe import Recipe
 
@@ -39,9 +40,8 @@ def network(seed=0, *, norm=False, dropout=0.0, classes=3):
         nn.Linear(80, classes),
     )
     with torch.no_grad():
-        for parameter in net.parameters():
-            if parameter.ndim > 1:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
+        for parameter in (*net[0].parameters(), *net[5].parameters()):
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
     return net
 
 
@@ -50,8 +50,6 @@ def recipe(objective="standard", **changes):
     training = {"epochs": 2, "batch_size": 5, "schedule": {"kind": "constant", "value": 0.01}}
     training |= changes.pop("training", {})
     selection = {"attack": "pgd-2-1", "examples": 4} | changes.pop("selection", {})
-    from holdfast.core.recipes import build
-
     values = {
         "threat": "linf:0.1",
         "objective": objective,

@@ -9,7 +9,6 @@ Two public functions: `search` looks for adversarial examples, `ascend` takes a 
 steps on a whole batch, as training needs.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks.findings import Findings
+from holdfast.attacks.lanes import Final, Lane, wide
 from holdfast.attacks.rows import Rows, Supply
 from holdfast.core.errors import OutOfMemory
 from holdfast.core.frozen import FrozenModel
@@ -147,7 +147,7 @@ class _Search:
         self.listen = on_event or (lambda event: None)
         self.block = model.block or len(x)
         self.before = model.passes.forwards + model.passes.padding
-        self.lanes = [_Lane(self.block) for _ in range(model.in_flight)]
+        self.lanes = [Lane(self.block) for _ in range(model.in_flight)]
         self.logits = model.logits(x)
         for labels in (y, targets) if targets is not None else (y,):
             check_labels(labels, self.logits.shape[1])
@@ -158,7 +158,7 @@ class _Search:
         if targets is None:
             self.outcome[self.found.winner < 0] = Outcome.MISCLASSIFIED
         self.settled = 0  # rises whenever a run ends: lanes look for free places only then
-        self.finals: list[_Final] = []
+        self.finals: list[Final] = []
         self.unconfirmed: list[Tensor] = []
 
     def run(self) -> AttackResult:
@@ -193,10 +193,10 @@ class _Search:
         rows.point = self.attack.begin(rows)
         if self.start is not None:
             given = threat.project(self.start[example].to(origin), origin)
-            rows.point = torch.where(_wide(run == 0, origin), given, rows.point)
+            rows.point = torch.where(wide(run == 0, origin), given, rows.point)
         return rows
 
-    def _refill(self, lane: "_Lane") -> bool:
+    def _refill(self, lane: Lane) -> bool:
         """Puts waiting runs into free places; whether anything is left to walk in this lane."""
         if lane.settled == self.settled:
             return lane.busy
@@ -215,7 +215,7 @@ class _Search:
         lane.settled, lane.busy = self.settled, bool(lane.active.any())
         return lane.busy
 
-    def _advance(self, lane: "_Lane") -> None:
+    def _advance(self, lane: Lane) -> None:
         """One gradient step of every row of a lane."""
         rows = lane.rows
         assert rows is not None
@@ -234,7 +234,7 @@ class _Search:
         if bool(leaving.any()):
             self._leave(lane, leaving, fooled)
 
-    def _leave(self, lane: "_Lane", leaving: Tensor, fooled: Tensor) -> None:
+    def _leave(self, lane: Lane, leaving: Tensor, fooled: Tensor) -> None:
         """Records what ended runs found; those that took all steps await a last one."""
         rows, found = lane.rows, self.found
         assert rows is not None
@@ -250,14 +250,14 @@ class _Search:
         if len(last):
             target = None if rows.target is None else rows.target[last]
             self.finals.append(
-                _Final(rows.example[last], rows.run[last], rows.point[last], rows.y[last], target)
+                Final(rows.example[last], rows.run[last], rows.point[last], rows.y[last], target)
             )
         self._finish(example)
 
     def _evaluate_finals(self) -> None:
         """The last iterates of ended runs, forward only."""
         waiting, self.finals = self.finals, []
-        final = _Final.join(waiting)
+        final = Final.join(waiting)
         logits = self._with_room(self.lanes[0], lambda: self.model.logits(final.point))
         margin = _goal(logits, final.y, final.target if self.targets is not None else None)
         loss = self.attack.objective(logits, final.y, final.target)
@@ -318,7 +318,7 @@ class _Search:
     def _waiting(self) -> int:
         return sum(len(final.example) for final in self.finals)
 
-    def _with_room(self, lane: "_Lane", call: Callable[[], T]) -> T:
+    def _with_room(self, lane: Lane, call: Callable[[], T]) -> T:
         """Calls the model; where memory runs out, halves the blocks in flight and calls again.
 
         The runs of the dropped blocks begin again later, so no result changes.
@@ -337,63 +337,6 @@ class _Search:
                     self.supply.give_back(
                         each.rows.example[each.active], each.rows.run[each.active]
                     )
-
-
-class _Lane:
-    """One block in flight: its rows, which of them are walking, and the best iterate of each."""
-
-    def __init__(self, block: int):
-        self.rows: Rows | None = None
-        self.settled, self.busy = -1, False
-        self.active = torch.zeros(block, dtype=torch.bool)
-
-    def place(self, slots: Tensor, source: Rows, picks: Tensor) -> None:
-        if self.rows is None:
-            self.rows = source.clone()
-            self.active = self.active.to(source.y.device)
-            self.best_point = source.point.clone()
-            self.best_margin = torch.full_like(source.y, math.inf, dtype=source.origin.dtype)
-            self.best_loss = torch.zeros_like(self.best_margin)
-        self.rows.put(slots, source, picks)
-        self.best_margin[slots] = math.inf
-        self.active[slots] = True
-
-    def note(self, margin: Tensor, loss: Tensor) -> None:
-        """Keeps the iterates just evaluated where they are the best of their run so far."""
-        assert self.rows is not None
-        better = ~(margin >= self.best_margin)
-        self.best_margin = torch.where(better, margin, self.best_margin)
-        self.best_loss = torch.where(better, loss, self.best_loss)
-        self.best_point = torch.where(
-            _wide(better, self.best_point), self.rows.point, self.best_point
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _Final:
-    """Last iterates that await their evaluation."""
-
-    example: Tensor
-    run: Tensor
-    point: Tensor
-    y: Tensor
-    target: Tensor | None
-
-    @staticmethod
-    def join(parts: list["_Final"]) -> "_Final":
-        targets = [part.target for part in parts if part.target is not None]
-        return _Final(
-            torch.cat([part.example for part in parts]),
-            torch.cat([part.run for part in parts]),
-            torch.cat([part.point for part in parts]),
-            torch.cat([part.y for part in parts]),
-            torch.cat(targets) if targets else None,
-        )
-
-
-def _wide(mask: Tensor, like: Tensor) -> Tensor:
-    """A (b,) mask that broadcasts over (b, *E)."""
-    return mask.view(-1, *(1,) * (like.ndim - 1))
 
 
 def _goal(logits: Tensor, y: Tensor, target: Tensor | None) -> Tensor:

@@ -29,6 +29,8 @@ from holdfast.schedules.catalogue import SCHEDULES
 from holdfast.schedules.constant import Constant
 from holdfast.schedules.protocol import Schedule
 
+_STEADY = Constant(value=1.0)
+
 
 @hyperparameters
 class PGD(GradientAttack):
@@ -66,7 +68,7 @@ class PGD(GradientAttack):
     start: Literal["random", "clean"] = "random"
     loss: Annotated[Loss, From(LOSSES)] = CrossEntropy()
     momentum: Annotated[float, Range(ge=0, lt=1)] = 0.0
-    schedule: Annotated[Schedule, From(SCHEDULES)] = Constant(value=1.0)
+    schedule: Annotated[Schedule, From(SCHEDULES)] = _STEADY
     targeting: Literal["none", "multi"] = "none"
     most_targets: Count | None = None
 
@@ -105,7 +107,7 @@ class PGD(GradientAttack):
             scale = per_example(norm(gradient, 1).clamp_min(1e-30), gradient)
             gradient = rows.memory["momentum"].mul_(self.momentum).add_(gradient / scale)
         length = step_length(self.step_size, rows.threat, rows, self.steps)
-        if self.schedule != Constant(value=1.0):
+        if self.schedule != _STEADY:
             length = length * self._factors(rows.point)[rows.step.clamp(max=self.steps - 1)]
         step = rows.threat.steepest(gradient, length)
         return rows.threat.project(step.add_(rows.point), rows.origin)

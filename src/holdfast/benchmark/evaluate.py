@@ -25,6 +25,7 @@ from holdfast.attacks.text import as_attacks
 from holdfast.benchmark.probe import probe
 from holdfast.benchmark.result import Evaluation, Point, summarise
 from holdfast.benchmark.stages import Bound, Clean, Rows, Search, Stage, attack_result
+from holdfast.benchmark.sweep import Sweep
 from holdfast.certify.catalogue import BOUNDS
 from holdfast.certify.graph import Graph, capture
 from holdfast.core.errors import CaptureError, InputError, UnsupportedThreat
@@ -93,7 +94,7 @@ def evaluate(
         radii: further radii at which accuracy is wanted, in input units.
         seed: of all random draws; an example's draws depend on (seed, its index, the attack).
         batch_size: how many rows are kept in flight, in blocks; changes no result.
-        block: rows of every call of the model; by default 64 on a CPU, 512 on a GPU.
+        block: rows of every call of the model; by default 128 on a CPU, 512 on a GPU.
         run: where rows and the result are written; what it already holds is not computed again.
         shard: this process's part; by default what the launcher says.
         names: how model and data are called in the result.
@@ -205,7 +206,7 @@ class _Evaluation:
         for name in self.attacks:
             stage = self._search(name, self.threat, None)
             self._stage(stage, self._undecided(), self._take_attack(name))
-        self.sweep = _Sweep(self.ledger, self.threat, self.data)
+        self.sweep = Sweep(self.ledger, self.threat, self.data)
         for radius in self.radii:
             self._at_radius(self.threat.at(radius), radius)
 
@@ -355,63 +356,6 @@ class _Evaluation:
             settings=self.settings | {"hash": content_hash(self.settings)},
             names=self.names,
         )
-
-
-class _Sweep:
-    """What is known at every radius: the smallest witness and the largest certified radius."""
-
-    def __init__(self, ledger: Ledger, threat: Threat, data: ImageData):
-        infinity = torch.full((len(ledger),), math.inf, dtype=torch.float64)
-        broken, wrong = ledger.outcome == Outcome.BROKEN, ledger.outcome == Outcome.MISCLASSIFIED
-        self.radius = threat.radius if isinstance(threat.radius, float) else math.nan
-        self.main_broken = broken
-        self.ledger = ledger
-        self.witness = torch.where(broken, ledger.size.double().clamp(max=self.radius), infinity)
-        self.witness[wrong] = -1.0
-        self.certified = torch.full_like(infinity, -1.0)
-        self.certified[ledger.outcome == Outcome.CERTIFIED] = self.radius
-        self.best = data.inputs(torch.arange(len(ledger))).cpu()
-        if ledger.x_adv is not None:
-            seen = ~ledger.x_adv.flatten(1).isnan().any(dim=1)
-            self.best[seen] = ledger.x_adv[seen].to(self.best)
-
-    def radii(self, further: Sequence[float]) -> list[float]:
-        if math.isnan(self.radius):
-            return []
-        return sorted({0.0, self.radius, *further} - {math.inf})
-
-    def stands(self, radius: float) -> Tensor:
-        return (self.witness > radius) & (self.certified < radius)
-
-    def take_bound(self, at: Tensor, rows: Rows, radius: float) -> None:
-        proved = at[rows["bound"] > 0]
-        self.certified[proved] = self.certified[proved].clamp(min=radius)
-
-    def take_attack(self, at: Tensor, rows: Rows) -> None:
-        broken = rows["success"]
-        size = rows["size"].double()
-        self.witness[at[broken]] = torch.minimum(self.witness[at[broken]], size[broken])
-        self.best[at] = rows["x_adv"].to(self.best)
-        self.ledger.forwards[at] += rows["forwards"]
-        self.ledger.backwards[at] += rows["backwards"]
-
-    def counts(self, radius: float) -> tuple[int, int]:
-        """How many examples are neither misclassified nor broken, and how many certified."""
-        tolerance = 1e-6 * max(1.0, radius)
-        robust = self.witness > (radius + tolerance if radius > 0 else 0.0)
-        proved = (self.certified >= radius) if radius > 0 else robust
-        return int(robust.sum()), int((proved & robust).sum())
-
-    def warnings(self, threat: Threat) -> list[str]:
-        """Examples that fell at a smaller radius and had survived at the main one."""
-        late = (self.witness <= self.radius) & (self.witness >= 0) & ~self.main_broken
-        count = int(late.sum())
-        if not count:
-            return []
-        return [
-            f"{count} examples survived at {threat.text} but fell at a smaller radius: the attacks "
-            "are too weak for this model; use more restarts"
-        ]
 
 
 def _radii(radii: Sequence[float], threat: Threat) -> tuple[float, ...]:

@@ -86,6 +86,8 @@ class FrozenModel:
 
     def logits(self, x: Tensor) -> Tensor:
         """The logits (B, K) of x (B, *E), without a graph; one forward per row."""
+        if not len(x):
+            raise InputError("x", described("no rows"), "is empty", "give at least one example")
         with torch.no_grad():
             return torch.cat([self._call(rows)[:count] for rows, count in self._blocks(x)])
 
@@ -108,7 +110,9 @@ class FrozenModel:
             x = x.detach().requires_grad_(True)
             logits = self._call(x)
             values = value(logits)
-            (gradient,) = torch.autograd.grad(values.sum(), x, materialize_grads=True)
+            gradient = torch.zeros_like(x)
+            if values.requires_grad:
+                (gradient,) = torch.autograd.grad(values.sum(), x, materialize_grads=True)
         self.passes.backwards += len(x)
         return logits.detach(), values.detach(), gradient
 
@@ -208,4 +212,4 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def default_block(device: torch.device) -> int:
     """Rows of a block where none is chosen: small enough for a CPU's cache, large on a GPU."""
-    return 64 if device.type == "cpu" else 512
+    return 128 if device.type == "cpu" else 512

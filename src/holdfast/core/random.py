@@ -86,7 +86,7 @@ class Keys:
 
     def fold(self, token: str | int | Tensor) -> "Keys":
         """Independent keys for a part of the work: a name, a number, or one number per example
-        (B,)."""
+        (B,). A number and a tensor that holds it give different keys."""
         if isinstance(token, Tensor):
             word = _mix(token.to(self.state) * _signed(_GOLDEN))
         else:
@@ -107,13 +107,13 @@ class Keys:
     def uniform(
         self, shape: Sequence[int], step: int | Tensor = 0, low: float = 0.0, high: float = 1.0
     ) -> Tensor:
-        """Uniform on [low, high), float32, (B, *shape): 24 random bits each."""
+        """Uniform on [low, high], float32, (B, *shape): 24 random bits each."""
         unit = (
             (self._halves(math.prod(shape), step) >> 8 & 0xFFFFFF).to(torch.float32).mul_(2.0**-24)
         )
         if (low, high) != (0.0, 1.0):
             unit = unit.mul_(high - low).add_(low)
-        return unit.view(-1, *shape)
+        return unit.view(len(self), *shape)
 
     def sign(self, shape: Sequence[int], step: int | Tensor = 0) -> Tensor:
         """-1 or +1 with equal probability, float32, (B, *shape)."""
@@ -122,19 +122,19 @@ class Keys:
             .to(torch.float32)
             .mul_(2.0)
             .add_(1.0)
-            .view(-1, *shape)
+            .view(len(self), *shape)
         )
 
     def normal(self, shape: Sequence[int], step: int | Tensor = 0) -> Tensor:
         """Standard normal, float32, (B, *shape)."""
         words = self.bits(math.prod(shape), step)
-        unit = ((words >> 11 & (1 << 53) - 1).to(torch.float64) + 0.5) * 2.0**-53
-        return torch.special.ndtri(unit).to(torch.float32).view(-1, *shape)
+        unit = ((words >> 12 & (1 << 52) - 1).to(torch.float64) + 0.5) * 2.0**-52
+        return torch.special.ndtri(unit).to(torch.float32).view(len(self), *shape)
 
     def integers(self, high: int | Tensor, shape: Sequence[int], step: int | Tensor = 0) -> Tensor:
         """Integers from 0 to high - 1, int64, (B, *shape); `high` a number up to 2^31 or a tensor
         that broadcasts."""
-        words = (self.bits(math.prod(shape), step) >> 32 & 0xFFFFFFFF).view(-1, *shape)
+        words = (self.bits(math.prod(shape), step) >> 32 & 0xFFFFFFFF).view(len(self), *shape)
         return words * torch.as_tensor(high, device=words.device) >> 32
 
     def permutation(self, size: int, step: int | Tensor = 0) -> Tensor:
@@ -164,7 +164,8 @@ def _mix(z: Tensor) -> Tensor:
 
 def _token(token: str | int) -> int:
     """64 bits for a name or a number."""
-    text = f"{type(token).__name__}:{token}"
+    kind = "str" if isinstance(token, str) else "int"
+    text = f"{kind}:{token}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 

@@ -11,6 +11,7 @@ import json
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
 from typing import (
     Annotated,
     Any,
@@ -115,7 +116,7 @@ def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     try:
         return cls(**arguments)
     except InputError as error:
-        if not where or error.argument.startswith(where):
+        if not where:
             raise
         raise InputError(
             _join(where, error.argument), error.value, error.problem, error.remedy
@@ -161,14 +162,17 @@ def to_dict(instance: Any, catalogues: Sequence[Catalogue] = ()) -> dict[str, An
     """The mapping from which `build` makes an equal dataclass; objects of a catalogue carry their
     `kind`.
 
-    Fields that are None are left out (TOML has no null).
+    TOML has no null: a field that is None is left out, or `"none"` where its default is another.
     """
     hints = _hints(type(instance))
+    defaults = {field.name: field.default for field in fields(instance)}
     result: dict[str, Any] = {}
     for name, hint in hints.items():
         value = getattr(instance, name)
         if value is not None:
             result[name] = _plain(value, _catalogue_of(hint))
+        elif defaults[name] is not None:
+            result[name] = "none"
     return result
 
 
@@ -197,7 +201,7 @@ def _annotated(value: Any, hint: Any, where: str) -> Any:
     inner, *marks = get_args(hint)
     for mark in marks:
         if isinstance(mark, From):
-            return _from_catalogue(value, mark.catalogue, where)
+            return _from_catalogue(value, mark.catalogue, inner, where)
     result = convert(value, inner, where)
     for mark in marks:
         if isinstance(mark, Range) and result not in mark:
@@ -205,10 +209,13 @@ def _annotated(value: Any, hint: Any, where: str) -> Any:
     return result
 
 
-def _from_catalogue(value: Any, catalogue: Catalogue, where: str) -> Any:
+def _from_catalogue(value: Any, catalogue: Catalogue, hint: Any, where: str) -> Any:
     if isinstance(value, str):
         value = {"kind": value}
     if not isinstance(value, Mapping):
+        if getattr(hint, "_is_runtime_protocol", False) and not isinstance(value, hint):
+            known = f"known are: {', '.join(catalogue)}"
+            raise InputError(where, value, f"is no {catalogue.kind}", f"give a name; {known}")
         return value
     rest = dict(value)
     kind = rest.pop("kind", None)
@@ -222,7 +229,7 @@ def _from_catalogue(value: Any, catalogue: Catalogue, where: str) -> Any:
 
 
 def _union(value: Any, options: tuple[Any, ...], where: str) -> Any:
-    if value is None and type(None) in options:
+    if (value is None or value == "none") and type(None) in options:
         return None
     options = tuple(option for option in options if option is not type(None))
     for (
@@ -275,9 +282,15 @@ def _catalogue_of(hint: Any) -> Catalogue | None:
     return None
 
 
-def _hints(cls: Any) -> dict[str, Any]:
+@cache
+def _cached_hints(cls: Any) -> dict[str, Any]:
     hints = get_type_hints(cls, include_extras=True)
     return {field.name: hints[field.name] for field in fields(cls) if field.init}
+
+
+def _hints(cls: Any) -> dict[str, Any]:
+    """The annotations of a dataclass's fields, read once."""
+    return _cached_hints(cls)
 
 
 def _join(where: str, key: object) -> str:

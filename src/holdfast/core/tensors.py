@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from holdfast.core.errors import InputError
+
 
 def per_example(values: Any, like: Tensor) -> Tensor:
     """A number, a (B,) or a (B, *E) tensor, shaped so that it broadcasts over `like` (B, *E).
@@ -32,5 +34,9 @@ def norm(x: Tensor, p: float) -> Tensor:
 
 
 def dual_exponent(p: float) -> float:
-    """The exponent q with 1/p + 1/q = 1."""
-    return {1.0: math.inf, 2.0: 2.0, math.inf: 1.0}[float(p)]
+    """The exponent q with 1/p + 1/q = 1, for p from 1 to infinity."""
+    if not p >= 1:
+        raise InputError("p", p, "has no dual exponent", "give 1, 2 or inf")
+    if p == 1:
+        return math.inf
+    return 1.0 if p == math.inf else p / (p - 1)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from holdfast.attacks.attack import Attack
 from holdfast.attacks.catalogue import ATTACKS
-from holdfast.core.errors import InputError
+from holdfast.core.errors import InputError, described
 from holdfast.core.frozen import FrozenModel, Model, default_block, device_of
 from holdfast.core.random import Keys
 from holdfast.core.recipes import From, hyperparameters
@@ -79,8 +79,10 @@ class Accuracy:
             keys: of the examples, for the attack.
 
         Raises:
-            InputError: an attack without a threat, or what the attack refuses.
+            InputError: no examples, an attack without a threat, or what the attack refuses.
         """
+        if len(x) == 0:
+            raise InputError("x", described("no examples"), "is empty", "give at least one")
         frozen = model if isinstance(model, FrozenModel) else _freeze(model)
         with torch.autocast(frozen.device.type, enabled=False):
             if self.attack is None:
@@ -92,14 +94,8 @@ class Accuracy:
         return Sums(result.outcome == Outcome.UNDECIDED)
 
     def compute(self, sums: Sums) -> Estimate:
-        """The share of right answers, with the standard error of a share estimated from a sample.
-
-        Raises:
-            InputError: no examples.
-        """
+        """The share of right answers, with the standard error of a share estimated from a sample."""
         n = len(sums.right)
-        if n == 0:
-            raise InputError("sums", 0, "hold no examples", "update with at least one")
         share = int(sums.right.sum()) / n
         return Estimate(share, (share * (1 - share) / n) ** 0.5, n, sums.right)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.report import wording
 from holdfast.report.drawing import Drawing, Key, svg
-from holdfast.report.figures import PANEL
 from holdfast.report.palette import LIGHT, series
 from holdfast.report.tables import Column, Table
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 Series = list[tuple[float, float]]
 
-MOST_POINTS, MOST_PANELS = 200, 6
+SIZE, MOST_POINTS, MOST_PANELS = (310, 190), 200, 6
 
 _CLOCKS = ("epoch", "step")
 _NOT_SHOWN = re.compile(
@@ -35,7 +34,7 @@ def learning_curves(metrics: Sequence[Mapping[str, Any]], name: str = "learning"
 
     Args:
         metrics: the records of a run; keys that are no finite numbers are left out, and a key that
-            never has two values draws nothing.
+            never has two values draws nothing, nor does a setting that is always the same.
         name: prefix of the drawings' names.
     """
     metrics = _of_epochs(metrics)
@@ -44,15 +43,27 @@ def learning_curves(metrics: Sequence[Mapping[str, Any]], name: str = "learning"
     groups: dict[str, list[str]] = {}
     for key in found:
         groups.setdefault(_group(key), []).append(key)
+    groups = {group: keys for group, keys in groups.items() if _moves(group, keys, found)}
     order = sorted(groups, key=lambda group: (group != "Loss", group != "Accuracy"))
+    times = [at for points in found.values() for at, _ in points]
+    reach = (min(times), max(times)) if times else (0.0, 1.0)
     return [
-        _panel(f"{name}-{number}", group, {key: found[key] for key in groups[group]}, clock)
+        _panel(f"{name}-{number}", group, {key: found[key] for key in groups[group]}, clock, reach)
         for number, group in enumerate(order[:MOST_PANELS])
     ]
 
 
-def _panel(name: str, group: str, lines: Mapping[str, Series], clock: str) -> Drawing:
-    """One panel; its lines differ in colour and dash."""
+def _moves(group: str, keys: Sequence[str], found: Mapping[str, Series]) -> bool:
+    """Whether a panel has something to show: a setting that never changes has not."""
+    if group in ("Loss", "Accuracy"):
+        return True
+    return any(len({value for _, value in found[key]}) > 1 for key in keys)
+
+
+def _panel(
+    name: str, group: str, lines: Mapping[str, Series], clock: str, reach: tuple[float, float]
+) -> Drawing:
+    """One panel; its lines differ in colour and dash, and all panels have the same times."""
     thinned = any(len(points) > MOST_POINTS for points in lines.values())
     words = "; ".join(
         f"{key} from {wording.decimal(points[0][1])} to {wording.decimal(points[-1][1])}"
@@ -72,15 +83,20 @@ def _panel(name: str, group: str, lines: Mapping[str, Series], clock: str) -> Dr
         else:
             axes.locator_params(axis="y", nbins=4)
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
+        room = 0.03 * (reach[1] - reach[0])
+        axes.set_xlim(reach[0] - room, reach[1] + room)
         axes.locator_params(axis="x", nbins=6, integer=True)
         axes.set_xlabel(clock, fontsize=13, color=LIGHT["muted"], labelpad=6)
 
+    alone = list(lines) == [group.replace(" ", "_")]
     return Drawing(
         name=name,
         title=group,
         alt=alt,
-        svg=(svg(draw, name=name, alt=alt, size=PANEL),),
-        keys=tuple(
+        svg=(svg(draw, name=name, alt=alt, size=SIZE),),
+        keys=()
+        if alone
+        else tuple(
             Key(key, series(at), "line" if at % len(_DASHES) == 0 else "dashed")
             for at, key in enumerate(lines)
         ),

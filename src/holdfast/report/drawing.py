@@ -29,6 +29,7 @@ _SETTINGS: Any = {
 }
 _FONT = re.compile(r"font-family:[^;\"]*;?\s*|(font:[^;\"]*?px)[^;\"]*")
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
+_ATTRIBUTE = re.compile(r'="[^"]*"')
 _ID = re.compile(r' id="([^"]*)"')
 
 
@@ -40,11 +41,13 @@ class Key:
         label: may hold anything; the page escapes it.
         colour: a role of `palette.LIGHT`.
         mark: `line`, `dashed`, `band`, `box` or `hatched`.
+        strength: opacity of a box.
     """
 
     label: str
     colour: str
     mark: str = "line"
+    strength: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def svg(draw: Callable[["Axes"], None], *, name: str, alt: str, size: tuple[int,
     with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-        left, right, low, high = 46 / width, 1 - 12 / width, 44 / height, 1 - 10 / height
+        left, right, low, high = 56 / width, 1 - 12 / width, 44 / height, 1 - 10 / height
         axes = figure.add_axes((left, low, right - left, high - low))
         _plain(axes)
         draw(axes)
@@ -110,9 +113,14 @@ def inline(text: str, *, name: str, alt: str, size: tuple[int, int]) -> str:
         )
     for role, colour in LIGHT.items():
         body = body.replace(colour, f"var(--{role})")
-    body = re.sub(r"\s*\n\s*", " ", _NUMBER.sub(lambda n: f"{float(n[0]):.2f}", body))
+    body = re.sub(r"\s*\n\s*", " ", _ATTRIBUTE.sub(lambda found: _short(found[0]), body))
     head = f'<svg viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{escape(alt)}">'
     return f"{head}{body.strip()}</svg>"
+
+
+def _short(attribute: str) -> str:
+    """An attribute with its numbers to a hundredth of a px."""
+    return _NUMBER.sub(lambda number: f"{float(number[0]):.2f}", attribute)
 
 
 def _plain(axes: "Axes") -> None:

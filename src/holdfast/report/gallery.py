@@ -36,6 +36,7 @@ class Card:
         before: what the model says of the clean input.
         after: what it says of the adversarial one.
         verdict: `broken`, `stands`, or `misclassified` before any change.
+        verb: `stays` where the class is the same after, `becomes` where it is not.
         size: of the perturbation, in input units.
     """
 
@@ -47,12 +48,15 @@ class Card:
     before: str
     after: str
     verdict: str
+    verb: str
     size: str
 
     @property
     def alt(self) -> str:
         """The example in words."""
-        return f"Example {self.index}, labelled {self.label}: {self.before} becomes {self.after}"
+        return (
+            f"Example {self.index}, labelled {self.label}: {self.before} {self.verb} {self.after}"
+        )
 
 
 @dataclass(frozen=True)
@@ -131,12 +135,13 @@ def _words(arrays: Mapping[str, "Array"], row: int, names: Sequence[str]) -> dic
         "before": _said(before, _entry(arrays, "confidence", row), names),
         "after": _said(after, _entry(arrays, "adversarial_confidence", row), names),
         "verdict": verdict,
+        "verb": "stays" if before == after else "becomes",
         "size": wording.decimal(_entry(arrays, "size", row)),
     }
 
 
 def _said(label: float | None, confidence: float | None, names: Sequence[str]) -> str:
-    return f"{_class(label, names)} ({wording.percent(confidence, 0)})"
+    return f"{_class(label, names)}\u00a0({wording.percent(confidence, 0)})"
 
 
 def _class(label: float | None, names: Sequence[str]) -> str:

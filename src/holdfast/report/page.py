@@ -14,12 +14,14 @@ from typing import Any
 
 import holdfast
 from holdfast.core.errors import InputError
-from holdfast.report import figures, tables, wording
+from holdfast.report import tables, wording
 from holdfast.report.drawing import Drawing
+from holdfast.report.grids import Grid, data_uri, grid
 from holdfast.report.palette import DARK, LIGHT, variables
+from holdfast.report.radius import accuracy_against_radius
 from holdfast.report.records import Record, distinct, read_record
 from holdfast.report.tables import Table
-from holdfast.report.views import Grid, Part, data_uri, grid, part
+from holdfast.report.views import MOST_OF_SEVERAL, MOST_ROWS, Part, part
 from holdfast.runs import atomic
 from holdfast.runs.atomic import Pathlike
 from holdfast.runs.directory import Run
@@ -113,8 +115,9 @@ def render(records: Sequence[Record], *, title: str | None = None) -> str:
 
 def _page(records: Sequence[Record], title: str | None) -> Page:
     names = distinct(records)
+    rows = MOST_ROWS if len(records) == 1 else MOST_OF_SEVERAL
     parts = tuple(
-        part(record, name, f"run-{number}")
+        part(record, name, f"run-{number}", rows)
         for number, (record, name) in enumerate(zip(records, names, strict=True), start=1)
     )
     evaluated = [
@@ -129,7 +132,7 @@ def _page(records: Sequence[Record], title: str | None) -> Page:
         where=_common(results) if several else parts[0].where,
         claim=wording.comparison(results) if several else parts[0].claim,
         parts=parts,
-        radius=figures.accuracy_against_radius(results, labels),
+        radius=accuracy_against_radius(results, labels),
         summary=grid(_varying(tables.summary(results)), "summary") if several and results else None,
         warnings=tuple(_differences(results)) if several else (),
     )

@@ -1,22 +1,22 @@
-"""What the template shows of a run, in the order of the page: sentences, tables, figures.
+"""What the template shows of a run, in the order of the page: sentences, tables, outcomes.
 
 Everything here is plain text and numbers; the template escapes it.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from holdfast.certify.catalogue import BOUNDS
-from holdfast.report import figures, tables, wording
+from holdfast.report import outcomes, tables, wording
 from holdfast.report.curves import learning_curves
 from holdfast.report.drawing import Drawing
 from holdfast.report.gallery import Gallery, gallery
+from holdfast.report.grids import Grid, grid
 from holdfast.report.records import Record
 from holdfast.report.tables import Column, Kind, Table
 
-MOST_ROWS, MOST_IN_CSV = 500, 20_000
+MOST_ROWS, MOST_OF_SEVERAL, MOST_IN_CSV = 500, 100, 20_000
 
 _KINDS: dict[str, Kind] = {
     "confidence": "share",
@@ -28,37 +28,6 @@ _KINDS: dict[str, Kind] = {
     "seconds": "seconds",
 }
 _LONG = ("history", "warnings", "environment", "command", "recipe")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A table's cell: what it shows, what it is sorted by, its share of 1 where it is one."""
-
-    text: str
-    key: str
-    share: float | None = None
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table for a page.
-
-    Args:
-        name: of its file, and of its region for those who do not see it.
-        heads: headings, each with whether its values are numbers.
-        rows: the cells.
-        csv: all of its data.
-    """
-
-    name: str
-    heads: tuple[tuple[str, bool], ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    csv: str
-
-    @property
-    def uri(self) -> str:
-        """The data as a link."""
-        return data_uri(self.csv)
 
 
 @dataclass(frozen=True)
@@ -102,8 +71,13 @@ class Part:
     command: str | None
 
 
-def part(record: Record, name: str, anchor: str) -> Part:
-    """What the page shows of a record, under a name; `anchor` prefixes its identifiers."""
+def part(record: Record, name: str, anchor: str, rows: int = MOST_ROWS) -> Part:
+    """What the page shows of a record, under a name.
+
+    Args:
+        anchor: prefix of its identifiers.
+        rows: how many examples are listed.
+    """
     result = record.evaluation
     named = {**result, "model": name} if result is not None else None
     heard = [*((result or {}).get("warnings") or ()), *(record.training.get("warnings") or ())]
@@ -120,16 +94,16 @@ def part(record: Record, name: str, anchor: str) -> Part:
         upper=wording.upper_side(named) if named else "",
         lower=wording.lower_side(named) if named else "",
         proofs=_proofs(named) if named else (),
-        outcomes=figures.outcome_bar(named, f"{anchor}-outcomes") if named else None,
-        margins=figures.margin_histogram(examples, f"{anchor}-margins") if examples else None,
+        outcomes=outcomes.outcome_bar(named, f"{anchor}-outcomes") if named else None,
+        margins=outcomes.margin_histogram(examples, f"{anchor}-margins") if examples else None,
         gallery=gallery(record.gallery, classes),
         curves=tuple(learning_curves(record.metrics, f"{anchor}-learning")),
         attacks=_grid(tables.attacks(named), f"{anchor}-attacks") if named else None,
         classes=_grid(tables.per_class(named), f"{anchor}-classes") if named else None,
         stages=_grid(tables.stages(named), f"{anchor}-stages") if named else None,
         cost=_cost(named) if named else "",
-        examples=_examples(examples, classes, f"{anchor}-examples") if examples else None,
-        examples_note=_examples_note(examples) if examples else "",
+        examples=_examples(examples, classes, f"{anchor}-examples", rows) if examples else None,
+        examples_note=_examples_note(examples, rows) if examples else "",
         training=_flat(record.training),
         settings=_flat(record.settings),
         environment=_flat(record.environment),
@@ -138,40 +112,12 @@ def part(record: Record, name: str, anchor: str) -> Part:
     )
 
 
-def grid(table: Table, name: str, csv: str | None = None) -> Grid:
-    """A table as the page shows it, with its own data or those given."""
-    shown = table.shown()
-    rows = tuple(
-        tuple(
-            _cell(column, value, text)
-            for column, value, text in zip(table.columns, values, texts, strict=True)
-        )
-        for values, texts in zip(table.rows, shown, strict=True)
-    )
-    heads = tuple((column.name, column.kind != "text") for column in table.columns)
-    return Grid(name, heads, rows, table.csv() if csv is None else csv)
-
-
-def data_uri(text: str) -> str:
-    """Comma-separated values as a link that downloads."""
-    return "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode()
-
-
 def _grid(table: Table, name: str) -> Grid | None:
     """The table of one model, without the column that names it; None where it is empty."""
     if not table.rows:
         return None
     without = Table(table.columns[1:], tuple(row[1:] for row in table.rows))
     return grid(without, name)
-
-
-def _cell(column: Column, value: Any, text: str) -> Cell:
-    if column.kind == "text" or value is None:
-        return Cell(text, text)
-    if column.kind == "interval":
-        return Cell(text, f"{value[0]:.6g}")
-    share = float(value) if column.kind == "share" and 0 <= value <= 1 else None
-    return Cell(text, f"{float(value):.12g}", share)
 
 
 def _where(record: Record) -> str:
@@ -205,9 +151,11 @@ def _training_claim(record: Record) -> str:
     if not isinstance(best, Mapping):
         return "Trained, and not evaluated."
     robust, clean = (wording.percent(best.get(key)) for key in ("robust", "clean"))
-    on = record.training.get("selected_on") or "validation"
-    epoch = f"best epoch {best.get('epoch')} of {on}"
-    return f"Trained, not evaluated: {robust} robust and {clean} clean at the {epoch}"
+    where = f"on held-out examples at epoch {best.get('epoch')}, the best"
+    on = record.training.get("selected_on") or "unknown"
+    return (
+        f"Trained, not evaluated: {robust} robust, {clean} clean {where}; weights chosen on: {on}"
+    )
 
 
 def _training_tiles(record: Record) -> tuple[tuple[str, str, str], ...]:
@@ -243,13 +191,13 @@ def _class_names(result: Mapping[str, Any] | None) -> list[str]:
     return [str(row["class"]) for row in (result or {}).get("per_class") or ()]
 
 
-def _examples(columns: Mapping[str, Any], classes: Sequence[str], name: str) -> Grid:
+def _examples(columns: Mapping[str, Any], classes: Sequence[str], name: str, rows: int) -> Grid:
     """The first rows as the page shows them, over the data of all."""
     heads = tuple(Column(key, _KINDS.get(key, "text")) for key in columns)
     whole = list(zip(*(columns[key].tolist() for key in columns), strict=True))
     shown = [
         tuple(_named(column.name, value, classes) for column, value in zip(heads, row, strict=True))
-        for row in whole[:MOST_ROWS]
+        for row in whole[:rows]
     ]
     csv = Table(heads, tuple(whole[:MOST_IN_CSV])).csv()
     return grid(Table(heads, tuple(shown)), name, csv)
@@ -262,11 +210,11 @@ def _named(column: str, value: Any, classes: Sequence[str]) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
-def _examples_note(columns: Mapping[str, Any]) -> str:
+def _examples_note(columns: Mapping[str, Any], rows: int) -> str:
     count = len(next(iter(columns.values()), ()))
     said = f"{wording.count(count)} examples."
-    if count > MOST_ROWS:
-        said += f" The first {MOST_ROWS} are shown;"
+    if count > rows:
+        said += f" The first {rows} are shown;"
         held = "all" if count <= MOST_IN_CSV else f"the first {wording.count(MOST_IN_CSV)}"
         said += f" the CSV holds {held}, examples.parquet of the run every one."
     return said

@@ -144,7 +144,6 @@ class Ball(ABC):
         bound = widened(fitted(self.radius, self._rows, x.to(torch.float64)))
         move = (x_adv.to(torch.float64) - x.to(torch.float64)) / bound
         inside = norm(move, self.p) <= 1
-        inside &= x_adv.flatten(1).isfinite().all(dim=1)
         if self.box is not None:
             low, high = self.box[0] - TOLERANCE, self.box[1] + TOLERANCE
             valid = x_adv.to(torch.float64).flatten(1)

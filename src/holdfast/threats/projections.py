@@ -62,7 +62,7 @@ def l2(
     move, length, cap = _problem(x_adv, x, box if exact else None)
     weight = _weight(radius, x)
     if weight.shape[1] == 1:
-        scale = filling_scale(length, cap, weight.square()).clamp_(max=1.0)
+        scale = filling_scale(length, cap, weight.square())
         size, outside = torch.minimum(length * scale, cap), scale < 1
     else:
         inverse = _inverse(weight)

@@ -254,6 +254,7 @@ def _continue(run: Run, trainer: Trainer, *, resume: bool) -> list[Event]:
     if not file.exists():
         if world.first:
             truncate_after(run.metrics_file, "step", -1)
+        trainer.save()  # the initial weights may be the caller's
         return []
     saved = checkpoints.load(file)
     restore(trainer, saved)

@@ -10,7 +10,8 @@
         const down = head.getAttribute("aria-sort") === "ascending";
         const numeric = head.classList.contains("number");
         const key = (row) => {
-          const text = row.cells[column].dataset.key;
+          const cell = row.cells[column];
+          const text = cell.dataset.key ?? cell.textContent;
           return numeric ? (isNaN(text) ? Infinity : Number(text)) : text;
         };
         const rows = [...body.rows].map((row) => [key(row), row]);

@@ -19,16 +19,24 @@ from torch import Tensor, nn
 
 from holdfast.attacks.attack import parse_step
 from holdfast.attacks.fgsm import FGSM
+from holdfast.core.errors import UnsupportedThreat
 from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys
 from holdfast.core.recipes import hyperparameters
 from holdfast.core.results import ObjectiveResult
 from holdfast.losses.cross_entropy import cross_entropy
+from holdfast.threats.base import Ball
 from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.fitting import AttackMode, Smoothing, bare, fit, keys_or_content
 from holdfast.training.objectives.protocol import Passes
 
-_STEPS = {"uniform": "1.25*eps", "previous": "eps", "zero": "eps", "corner": "eps/2"}
+_STEPS = {
+    "uniform": "1.25*eps",
+    "ball": "1.25*eps",
+    "previous": "eps",
+    "zero": "eps",
+    "corner": "eps/2",
+}
 
 
 @hyperparameters
@@ -36,8 +44,12 @@ class FGSMRS:
     """Adversarial training with one step from a random start ("fast" adversarial training).
 
     Args:
-        start: `uniform`, the threat's random start; `previous`, the perturbation of the batch
-            before (zero at the beginning); `zero`, plain FGSM, which collapses; `corner`, R+FGSM.
+        start: `uniform`, the threat's random start, inside the box (the published one for CIFAR-10
+            and ImageNet); `ball`, the same with the box left out until after the step (for MNIST:
+            at a pixel of value 0 a start clipped to [0, 1] and a step of 1.25 eps end on 0 or eps
+            only, and training on such corners collapses); `previous`, the perturbation of the
+            batch before (zero at the beginning); `zero`, plain FGSM, which collapses; `corner`,
+            R+FGSM.
         step_size: in input units or relative, such as `1.25*eps`; `auto` is what was published for
             the start: 1.25 eps, and eps for `previous` and `zero`, eps/2 for `corner`.
         attack_mode: batch norm while the gradient is taken; `train`, as in the theses' code, lets
@@ -50,7 +62,7 @@ class FGSMRS:
     Source: Wong 2020, sec 4.1.1.
     """
 
-    start: Literal["uniform", "previous", "zero", "corner"] = "uniform"
+    start: Literal["uniform", "ball", "previous", "zero", "corner"] = "uniform"
     step_size: float | str = "auto"
     attack_mode: AttackMode = "train"
     label_smoothing: Smoothing = 0.0
@@ -82,35 +94,55 @@ class FGSMRS:
         """The loss of a batch; see `Objective.loss`."""
         del progress
         with FrozenModel(bare(model), mode=self.attack_mode, device=x.device) as frozen:
-            if self.start == "previous":
-                x_adv = self._from_previous(frozen, x, y, threat, state)
-            else:
-                x_adv = self._attack().perturb(frozen, x, y, threat, keys=keys_or_content(keys, x))
+            x_adv = self._perturbed(frozen, x, y, threat, state, keys_or_content(keys, x))
         loss, logs = fit(model, x_adv, y, self.label_smoothing)
         after = _kept(x_adv - x, state) if self.start == "previous" else None
         return ObjectiveResult(loss, x_adv, logs, after)
 
-    def _attack(self) -> FGSM:
-        starts: dict[str, Literal["clean", "random", "corner"]] = {
-            "uniform": "random",
-            "zero": "clean",
-            "corner": "corner",
-        }
-        return FGSM(start=starts[self.start], step_size=self.step)
-
-    def _from_previous(
+    def _perturbed(
         self,
         frozen: FrozenModel,
         x: Tensor,
         y: Tensor,
         threat: Threat,
         state: Mapping[str, Any] | None,
+        keys: Keys,
     ) -> Tensor:
+        """The inputs after the one step, (B, *E)."""
+        if self.start == "previous":
+            point = threat.project(x + _cropped(state, x), x)
+            return self._stepped(frozen, point, x, y, threat)
+        if self.start == "ball":
+            point = _without_box(threat).sample(x, keys=keys.fold(0).fold("start"))
+            return self._stepped(frozen, point, x, y, threat)
+        starts: dict[str, Literal["clean", "random", "corner"]] = {
+            "uniform": "random",
+            "zero": "clean",
+            "corner": "corner",
+        }
+        attack = FGSM(start=starts[self.start], step_size=self.step)
+        return attack.perturb(frozen, x, y, threat, keys=keys)
+
+    def _stepped(
+        self, frozen: FrozenModel, point: Tensor, x: Tensor, y: Tensor, threat: Threat
+    ) -> Tensor:
+        """One step from a point of the ball, projected onto ball and box."""
         factor, relative = parse_step(self.step, 1)
-        point = threat.project(x + _cropped(state, x), x)
         _, _, gradient = frozen.value_and_grad(point, lambda logits: cross_entropy(logits, y))
         step = threat.steepest(gradient, factor * threat.reach if relative else factor)
         return threat.project(step.add_(point), x)
+
+
+def _without_box(threat: Threat) -> Threat:
+    """The same ball, outside the box too.
+
+    Raises:
+        UnsupportedThreat: the threat is no ball with a box.
+    """
+    if not isinstance(threat, Ball):
+        problem = f"{type(threat).__name__} has no random start without its box"
+        raise UnsupportedThreat(f"{problem}; use a ball, such as linf:0.3, or start = 'uniform'")
+    return type(threat)(threat.radius, box=None)
 
 
 def _cropped(state: Mapping[str, Any] | None, x: Tensor) -> Tensor:

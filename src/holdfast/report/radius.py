@@ -1,4 +1,4 @@
-"""The figures of a page, from results, examples and metrics as they were written.
+"""Accuracy against the radius, from the results of one or several evaluations.
 
 Symbols: an answer is an interval, certified <= true <= attacked; the band between the two curves of
 a model is what is not known.
@@ -6,7 +6,6 @@ a model is what is not known.
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core.errors import InputError
@@ -14,15 +13,13 @@ from holdfast.core.numbers import number
 from holdfast.report import tables, wording
 from holdfast.report.drawing import Drawing, Key, svg
 from holdfast.report.palette import LIGHT, MARKERS, series
-from holdfast.report.tables import Column, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Result = Mapping[str, Any]
 
-WIDE, NARROW, PANEL = (920, 400), (400, 320), (400, 236)
-OUTCOMES = ("certified", "undecided", "broken", "misclassified")
+WIDE, NARROW = (920, 400), (400, 320)
 
 
 def accuracy_against_radius(results: Sequence[Result], names: Sequence[str] = ()) -> Drawing | None:
@@ -44,7 +41,7 @@ def accuracy_against_radius(results: Sequence[Result], names: Sequence[str] = ()
 
     def draw(axes: "Axes") -> None:
         for place, (at, result, _) in enumerate(shown):
-            _two_curves(axes, result["radii"], colour[at], MARKERS[at % len(MARKERS)])
+            _two_curves(axes, result["radii"], colour[at], MARKERS[at % len(MARKERS)], alone)
             _intervals(axes, result["radii"], colour[at], 5 * (place - (len(shown) - 1) / 2))
         _own_radius(axes, [result for _, result, _ in shown])
         _shares(axes)
@@ -73,90 +70,21 @@ def accuracy_against_radius(results: Sequence[Result], names: Sequence[str] = ()
     )
 
 
-def outcome_bar(result: Result, name: str = "outcomes") -> Drawing:
-    """Where the examples ended: certified, undecided, broken by which attack, misclassified; one
-    bar whose parts are proportional to the counts."""
-    parts = _parts(result)
-    total = max(1, sum(count for _, _, count in parts))
-    words = ", ".join(f"{count} {label}" for label, _, count in parts)
-    alt = f"Of {result['examples']} examples: {words}."
-    body, left = [], 0.0
-    for label, role, count in parts:
-        width = 100 * count / total
-        body.append(_segment(left, width, role, label, wording.percent(count / total)))
-        left += width
-    drawn = f'<svg class="bar" role="img" aria-label="{escape(alt)}">{"".join(body)}</svg>'
-    table = Table(
-        (Column("outcome"), Column("examples", "count"), Column("share", "share")),
-        tuple((label, count, count / total) for label, _, count in parts),
-    )
-    keys = tuple(
-        Key(f"{label} {wording.count(count)}", role, "hatched" if role == "undecided" else "box")
-        for label, role, count in parts
-    )
-    return Drawing(name, "What became of every example", alt, (drawn,), keys, table.csv())
-
-
-def margin_histogram(examples: Mapping[str, Any], name: str = "margins") -> Drawing | None:
-    """How far from the decision boundary the examples stayed: the smallest logit margin that any
-    method found, by outcome; None where there are no margins.
-
-    Args:
-        examples: columns of `examples.parquet`.
-    """
-    if not {"margin", "outcome"} <= examples.keys():
-        return None
-    pairs = zip(examples["outcome"], examples["margin"], strict=True)
-    found = [(str(o), float(m)) for o, m in pairs if math.isfinite(m)]
-    if not found:
-        return None
-    edges = _edges([margin for _, margin in found])
-    present = [each for each in OUTCOMES if any(outcome == each for outcome, _ in found)]
-    heights = {each: _heights([m for o, m in found if o == each], edges) for each in present}
-    below = sum(margin <= 0 for _, margin in found)
-    alt = (
-        f"Histogram of the smallest margins of {len(found)} examples from "
-        f"{edges[0]:.3g} to {edges[-1]:.3g}; {below} lie at or below 0."
-    )
-
-    def draw(axes: "Axes") -> None:
-        base = [0] * (len(edges) - 1)
-        for each in present:
-            axes.bar(
-                edges[:-1],
-                heights[each],
-                width=edges[1] - edges[0],
-                bottom=base,
-                align="edge",
-                color=LIGHT[each],
-                edgecolor=LIGHT["paper"],
-                linewidth=1,
-            )
-            base = [low + high for low, high in zip(base, heights[each], strict=True)]
-        axes.axvline(0, color=LIGHT["ink"], linewidth=1)
-        axes.set_xlabel("logit margin", fontsize=13, color=LIGHT["muted"], labelpad=6)
-
-    return Drawing(
-        name=name,
-        title="Smallest margin found",
-        alt=alt,
-        svg=(svg(draw, name=name, alt=alt, size=PANEL),),
-        keys=tuple(Key(each, each, "box") for each in present),
-        csv=Table((Column("outcome"), Column("margin", "number")), tuple(found)).csv(),
-        caption="The smallest value of the true class's logit less the largest other, over "
-        "everything tried. Certified examples are not attacked: theirs is the clean margin.",
-    )
-
-
 def _two_curves(
-    axes: "Axes", points: Sequence[Mapping[str, Any]], colours: tuple[str, str], marker: str
+    axes: "Axes",
+    points: Sequence[Mapping[str, Any]],
+    colours: tuple[str, str],
+    marker: str,
+    alone: bool,
 ) -> None:
     upper, lower = (LIGHT[colour] for colour in colours)
     at = [point["radius"] for point in points]
     robust = [point["robust_accuracy"] for point in points]
     proved = [share for point in points if (share := point.get("certified_accuracy")) is not None]
     if len(proved) == len(at):
-        axes.fill_between(at, proved, robust, color=upper, alpha=0.14, linewidth=0)
+        axes.fill_between(
+            at, proved, robust, color=upper, alpha=0.14 if alone else 0.07, linewidth=0
+        )
         axes.plot(
             at, proved, color=lower, linewidth=2.2, linestyle=(0, (5, 2.5)), marker=marker, ms=6
         )
@@ -239,50 +167,3 @@ def _radius_words(result: Result) -> str:
 
 def _at_least(proved: float | None) -> str:
     return "" if proved is None else f", at least {wording.percent(proved)}"
-
-
-def _parts(result: Result) -> list[tuple[str, str, int]]:
-    """Label, role and count of every outcome that occurs; broken ones by attack."""
-    total = result["examples"]
-    clean = round(result["clean_accuracy"] * total)
-    robust = round(result["robust_accuracy"] * total)
-    proved = round((result.get("certified_accuracy") or 0) * total)
-    parts = [("certified", "certified", proved), ("undecided", "undecided", robust - proved)]
-    standing, broken = clean, []
-    for attack in result.get("attacks") or ():
-        after = round(attack["robust_accuracy"] * total)
-        broken.append((f"broken by {attack['name']}", "broken", standing - after))
-        standing = after
-    parts += [*reversed(broken), ("misclassified", "misclassified", total - clean)]
-    return [part for part in parts if part[2] > 0]
-
-
-def _segment(left: float, width: float, role: str, label: str, share: str) -> str:
-    """One part of the bar; its share is written into it where there is room."""
-    text = (
-        f'<text x="{left + width / 2:.3f}%" y="50%" class="in-{role}">{escape(share)}</text>'
-        if width >= 9
-        else ""
-    )
-    box = f'x="{left:.3f}%" width="{width:.3f}%" height="100%" class="part {role}"'
-    return f"<g><title>{escape(label)}: {escape(share)}</title><rect {box}/>{text}</g>"
-
-
-def _edges(margins: Sequence[float], bins: int = 28) -> list[float]:
-    """Edges of equal bins over the middle 99 %, one of them at 0, so that none mixes the signs."""
-    ordered = sorted(margins)
-    low = min(0.0, ordered[int(0.005 * (len(ordered) - 1))])
-    high = max(0.0, ordered[math.ceil(0.995 * (len(ordered) - 1))])
-    width = (high - low) / bins or 1.0
-    first, last = math.floor(low / width), math.ceil(high / width)
-    return [width * step for step in range(first, max(last, first + 1) + 1)]
-
-
-def _heights(values: Sequence[float], edges: Sequence[float]) -> list[int]:
-    """How many values lie in each bin, open below and closed above; the outer bins take what lies
-    beyond."""
-    width, heights = edges[1] - edges[0], [0] * (len(edges) - 1)
-    for value in values:
-        place = math.ceil((value - edges[0]) / width) - 1
-        heights[min(max(place, 0), len(heights) - 1)] += 1
-    return heights

@@ -1,0 +1,72 @@
+"""Blocks in flight, and the last iterates that wait for a forward pass of their own."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from holdfast.attacks.rows import Rows
+
+
+class Lane:
+    """One block in flight: its rows, which of them are walking, and the best iterate of each.
+
+    Args:
+        block: how many rows.
+    """
+
+    def __init__(self, block: int):
+        self.rows: Rows | None = None
+        self.settled, self.busy = -1, False
+        self.active = torch.zeros(block, dtype=torch.bool)
+
+    def place(self, slots: Tensor, source: Rows, picks: Tensor) -> None:
+        """Puts prepared rows into free places."""
+        if self.rows is None:
+            self.rows = source.clone()
+            self.active = self.active.to(source.y.device)
+            self.best_point = source.point.clone()
+            self.best_margin = torch.full_like(source.y, math.inf, dtype=source.origin.dtype)
+            self.best_loss = torch.zeros_like(self.best_margin)
+        self.rows.put(slots, source, picks)
+        self.best_margin[slots] = math.inf
+        self.active[slots] = True
+
+    def note(self, margin: Tensor, loss: Tensor) -> None:
+        """Keeps the iterates just evaluated where they are the best of their run so far."""
+        assert self.rows is not None
+        better = ~(margin >= self.best_margin)
+        self.best_margin = torch.where(better, margin, self.best_margin)
+        self.best_loss = torch.where(better, loss, self.best_loss)
+        self.best_point = torch.where(
+            wide(better, self.best_point), self.rows.point, self.best_point
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Final:
+    """Last iterates that await their evaluation."""
+
+    example: Tensor
+    run: Tensor
+    point: Tensor
+    y: Tensor
+    target: Tensor | None
+
+    @staticmethod
+    def join(parts: list["Final"]) -> "Final":
+        """Several as one."""
+        targets = [part.target for part in parts if part.target is not None]
+        return Final(
+            torch.cat([part.example for part in parts]),
+            torch.cat([part.run for part in parts]),
+            torch.cat([part.point for part in parts]),
+            torch.cat([part.y for part in parts]),
+            torch.cat(targets) if targets else None,
+        )
+
+
+def wide(mask: Tensor, like: Tensor) -> Tensor:
+    """A (b,) mask that broadcasts over (b, *E)."""
+    return mask.view(-1, *(1,) * (like.ndim - 1))

@@ -1,0 +1,74 @@
+import pytest
+import torch
+
+from holdfast.data import Augment, Flip, PadCrop
+from holdfast.training.batches import Batches
+from holdfast.training.distributed import World
+from training.tiny import examples
+
+CPU = torch.device("cpu")
+
+
+def batches(data, rank=0, size=1, **options):
+    options = {"seed": 4, "augment": Augment()} | options
+    return Batches(data, 7, world=World(rank, size, CPU), **options)
+
+
+def test_an_epoch_shows_every_example_once_in_an_order_of_its_own():
+    data = examples(23)
+    made = batches(data)
+    assert made.per_epoch == 4
+    orders = []
+    for epoch in (0, 1):
+        parts = [made.batch(epoch, number) for number in range(4)]
+        assert [part.rows for part in parts] == [7, 7, 7, 2]
+        seen = torch.cat([part.x for part in parts])
+        assert torch.equal(
+            seen.flatten(1).sum(1).sort()[0], data.inputs().flatten(1).sum(1).sort()[0]
+        )
+        orders.append(seen)
+    assert not torch.equal(*orders)
+
+
+def test_any_batch_can_be_made_without_those_before():
+    data = examples(23)
+    augment = Augment(steps=(PadCrop(padding=1), Flip()))
+    first = batches(data, augment=augment)
+    for number in range(3):
+        expected = first.batch(1, number)
+    alone = batches(data, augment=augment).batch(1, 2)
+    assert torch.equal(alone.x, expected.x)
+    assert torch.equal(alone.keys.state, expected.keys.state)
+
+
+def test_augmentation_is_a_function_of_example_and_epoch():
+    data = examples(9)
+    augment = Augment(steps=(PadCrop(padding=2),))
+    shown = {}
+    for made in (
+        batches(data, augment=augment),
+        batches(data.select(torch.arange(8, -1, -1)), augment=augment),
+    ):
+        part = [made.batch(3, number) for number in range(2)]
+        order = torch.cat([p.y for p in part]), torch.cat([p.x for p in part])
+        shown[id(made)] = order[1].flatten(1).double().pow(2).sum(1).sort()[0]
+    assert torch.equal(*shown.values())
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_ranks_share_a_batch_without_overlap(size):
+    data = examples(22)
+    whole = batches(data)
+    for number in range(whole.per_epoch):
+        all_rows = whole.batch(0, number)
+        parts = [batches(data, rank, size).batch(0, number) for rank in range(size)]
+        assert sum(part.rows for part in parts) == all_rows.rows
+        assert sum(part.factor for part in parts) == pytest.approx(size)
+        kept = torch.cat([part.x[: part.rows] for part in parts]).flatten(1).sum(1).sort()[0]
+        assert torch.equal(kept, all_rows.x.flatten(1).sum(1).sort()[0])
+    assert parts[-1].factor == 0  # one example left: the other ranks stand by
+
+
+def test_images_may_be_channels_last():
+    part = batches(examples(9), channels_last=True).batch(0, 0)
+    assert part.x.is_contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,91 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from holdfast.core.errors import InputError
+from holdfast.training import train
+from holdfast.training.distributed import World, batch_norm_note, joined, synchronised
+from training.tiny import examples, network, recipe, weights
+
+CPU = torch.device("cpu")
+
+
+def test_alone_there_is_nothing_to_join():
+    with joined(CPU) as world:
+        assert world == World(0, 1, CPU)
+    rows = torch.arange(5)
+    assert world.part(rows) == (rows, 1.0)
+    assert world.wrapped(network()) is not None
+    assert world.total(torch.ones(2)).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 7, 8])
+def test_parts_cover_a_batch_and_their_factors_make_the_mean(count):
+    rows, values = torch.arange(count), torch.rand(count, dtype=torch.float64)
+    parts = [World(rank, 3, CPU).part(rows) for rank in range(3)]
+    averaged = sum(factor * values[part].mean() for part, factor in parts) / 3
+    assert averaged == pytest.approx(float(values.mean()))
+    kept = torch.cat([part for part, factor in parts if factor])
+    assert torch.equal(kept.sort()[0], rows)
+
+
+def test_several_processes_need_a_launcher(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(InputError, match="torchrun"), joined(CPU):
+        pass
+
+
+def test_the_policy_of_batch_norm_is_recorded():
+    alone, two = World(0, 1, CPU), World(0, 2, CPU)
+    assert batch_norm_note(network(), "local", two) == "none"
+    assert batch_norm_note(network(norm=True), "local", alone) == "one process"
+    assert batch_norm_note(network(norm=True), "local", two) == "local"
+    with pytest.raises(InputError, match="needs CUDA"):
+        synchronised(network(norm=True), "sync", two)
+    net = network()
+    assert synchronised(net, "sync", two) is net
+
+
+WORK = """
+import os, sys, torch
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[1])
+from holdfast.runs import Run
+from holdfast.training import train
+from training.tiny import examples, network, recipe, weights
+rank = int(os.environ["RANK"])
+for name in ("standard", "fgsm-rs", "interval"):
+    out = sys.argv[2] + "/" + name
+    if rank == 0:
+        run = Run.create("train", "tiny", "noise", path=out)
+    torch.distributed.is_initialized() or torch.distributed.init_process_group("gloo")
+    torch.distributed.barrier()
+    result = train(recipe(name), data=examples(29), model=network(), run=Run.open(out), device="cpu")
+    torch.save((weights(result.model), result.history[-1]["loss"], result.batch_norm),
+               f"{out}-{rank}.pt")
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does(tmp_path):
+    script = tmp_path / "work.py"
+    script.write_text(WORK)
+    root = str(__file__).rsplit("/training/", 1)[0]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launch, script, root, tmp_path], capture_output=True, text=True, timeout=250
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("standard", "fgsm-rs", "interval"):
+        one = train(recipe(name), data=examples(29), model=network(), device="cpu")
+        found = [torch.load(tmp_path / f"{name}-{rank}.pt") for rank in (0, 1)]
+        assert torch.equal(found[0][0], found[1][0])
+        assert torch.allclose(found[0][0], weights(one.model), atol=2e-5)
+        assert found[0][1] == pytest.approx(one.history[-1]["loss"], rel=1e-4)
+        assert found[0][2] == "none"
+        assert (tmp_path / name / "checkpoints" / "last.safetensors").is_file()

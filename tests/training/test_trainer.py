@@ -1,0 +1,86 @@
+import pytest
+import torch
+
+from holdfast.data import Augment
+from holdfast.threats import Linf
+from holdfast.training.batches import Batches
+from holdfast.training.distributed import World
+from holdfast.training.events import StepDone
+from holdfast.training.interrupts import Interrupts
+from holdfast.training.trainer import Parts, Trainer
+from training.tiny import examples, network, recipe, weights
+
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+def trainer(what, net, listener=None):
+    data = examples(23)
+    spec = what.training
+    return Trainer(
+        Parts(
+            recipe=what,
+            network=net.train(),
+            threat=Linf(0.1),
+            batches=Batches(data, spec.batch_size, seed=3, augment=Augment(), world=ALONE),
+            validator=None,
+            world=ALONE,
+            chance=1 / 3,
+            checkpoints=None,
+            metrics=None,
+            listener=listener,
+            log_every=1,
+            checkpoint_seconds=60.0,
+        )
+    )
+
+
+def run(what, net, listener=None):
+    made = trainer(what, net, listener)
+    with torch.random.fork_rng(), Interrupts() as interrupts:
+        made.run(interrupts)
+    return made
+
+
+def test_the_steps_are_those_of_torch_written_out():
+    optimizer = {"kind": "sgd", "momentum": 0.9, "weight_decay": 0.01}
+    what = recipe(training={"optimizer": optimizer})
+    ours, theirs = network(), network()
+    made = run(what, ours)
+    reference = torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.9, weight_decay=0.01)
+    for step in range(10):
+        batch = made.parts.batches.batch(*divmod(step, 5))
+        reference.zero_grad()
+        torch.nn.functional.cross_entropy(theirs(batch.x), batch.y).backward()
+        reference.step()
+    assert torch.equal(weights(ours), weights(theirs))
+    assert made.done == made.steps == 10
+    assert made.shown() == 46
+
+
+def test_the_figures_are_means_over_examples():
+    events = []
+    made = run(recipe(training={"epochs": 1}), network(), events.append)
+    steps = [event for event in events if isinstance(event, StepDone)]
+    sizes = [5, 5, 5, 5, 3]
+    mean = sum(n * event.logs["loss"] for n, event in zip(sizes, steps, strict=True)) / 23
+    assert made.history[0]["loss"] == pytest.approx(mean)
+    assert [event.step for event in steps] == [1, 2, 3, 4, 5]
+    assert steps[-1].left == 0
+
+
+def test_what_the_network_draws_is_a_function_of_the_step():
+    nets = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        nets.append(run(recipe(), network(dropout=0.5)).network)
+    assert torch.equal(*map(weights, nets))
+    silent = run(recipe(), network(dropout=0.0)).network
+    assert not torch.equal(weights(silent), weights(nets[0]))
+
+
+def test_the_average_is_what_is_kept():
+    made = run(recipe(training={"average": 0.9}), network())
+    assert made.kept is made.average.network
+    assert made.average.updates == 10
+    assert all(torch.equal(v, made.chosen[k]) for k, v in made.kept.state_dict().items())
+    assert run(recipe(), network()).average is None
