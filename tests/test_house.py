@@ -24,7 +24,8 @@ FLOORS = {
     "measures": 3,
     **dict.fromkeys(("training", "benchmark"), 4),
     **dict.fromkeys(("report", "reproduce"), 5),
-    "cli": 6,
+    "facades": 6,
+    "cli": 7,
 }
 FILES = sorted(SOURCE.rglob("*.py"))
 ROOMS = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
@@ -41,9 +42,11 @@ def tree(path: Path) -> ast.Module:
 
 
 def room_of(path: Path) -> str | None:
-    """The room of a file; None for a file of the package itself."""
+    """The room of a file; the facades are one; None for other files of the package itself."""
     parts = path.relative_to(SOURCE).parts
-    return parts[0] if len(parts) > 1 else None
+    if len(parts) == 1:
+        return path.stem if path.stem in FLOORS else None
+    return parts[0]
 
 
 def named(path: Path) -> Iterator[tuple[int, str]]:

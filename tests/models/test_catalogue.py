@@ -5,7 +5,7 @@ import torch
 
 from holdfast.core.errors import HoldfastError, MissingExtra
 from holdfast.models.catalogue import MODELS
-from holdfast.models.describe import parameter_count
+from holdfast.models.description import parameter_count
 from holdfast.models.registry import architecture_of, build_model
 
 SMALLER = {  # options under which a large network runs in no time

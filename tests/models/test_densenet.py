@@ -3,7 +3,7 @@ import torch
 
 from holdfast.core.errors import InputError
 from holdfast.models.densenet import DenseLayer, densenet
-from holdfast.models.describe import parameter_count
+from holdfast.models.description import parameter_count
 
 
 def formula(depth: int, k: int, bottleneck: bool) -> int:

@@ -1,6 +1,6 @@
 import torch
 
-from holdfast.models.describe import hidden_units, parameter_count
+from holdfast.models.description import hidden_units, parameter_count
 from holdfast.models.four_filter import four_filter
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from holdfast.models.describe import parameter_count
+from holdfast.models.description import parameter_count
 from holdfast.models.lenet import lenet
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from holdfast.models.describe import hidden_units, parameter_count
+from holdfast.models.description import hidden_units, parameter_count
 from holdfast.models.mlp import fc1, fc500, mlp
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from holdfast.models.describe import hidden_units, parameter_count
+from holdfast.models.description import hidden_units, parameter_count
 from holdfast.models.mnist import digits_conv, mnist_conv, mnist_maxpool, mnist_strided
 from holdfast.models.store import load_weights
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast.models.describe import parameter_count
+from holdfast.models.description import parameter_count
 from holdfast.models.preact import PreActBlock, preact_resnet18
 from holdfast.models.resnet import Norms
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from holdfast.core.errors import InputError
-from holdfast.models.describe import hidden_units, parameter_count
+from holdfast.models.description import hidden_units, parameter_count
 from holdfast.models.provable import SkipConvBlock, deep, large, provable_resnet, small, wide
 
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)

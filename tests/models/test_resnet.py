@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from holdfast.core.errors import InputError
-from holdfast.models.describe import parameter_count
+from holdfast.models.description import parameter_count
 from holdfast.models.resnet import BasicBlock, Bottleneck, Norms, resnet18, resnet34, resnet50
 
 

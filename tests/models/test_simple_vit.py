@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from holdfast.core.errors import InputError
-from holdfast.models.describe import parameter_count
+from holdfast.models.description import parameter_count
 from holdfast.models.simple_vit import Attention, patches, simple_vit, sine_positions
 
 

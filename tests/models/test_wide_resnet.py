@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from holdfast.core.errors import InputError
-from holdfast.models.describe import parameter_count
+from holdfast.models.description import parameter_count
 from holdfast.models.wide_resnet import WideBlock, wide_resnet
 
 

@@ -52,7 +52,7 @@ def _found(at: torch.Tensor, broken: torch.Tensor) -> AttackResult:
     )
 
 
-def evaluated(
+def _evaluated(
     *,
     model: str = "net",
     certified: bool = True,
@@ -94,7 +94,7 @@ def evaluated(
     )
 
 
-def write_gallery(folder: Path, *, shape: tuple[int, ...] = SHAPE, rows: int = 4) -> None:
+def _write_gallery(folder: Path, *, shape: tuple[int, ...] = SHAPE, rows: int = 4) -> None:
     """A gallery of some examples; the first stands, the last has no adversarial input."""
     clean = _drawn(5, rows, *shape)
     adversarial = (clean + 0.1 * torch.sign(_drawn(6, rows, *shape) - 0.5)).clamp(0, 1)
@@ -114,7 +114,7 @@ def write_gallery(folder: Path, *, shape: tuple[int, ...] = SHAPE, rows: int = 4
     write_tensors(folder / "gallery.safetensors", tensors, {})
 
 
-def write_metrics(file: Path) -> None:
+def _write_metrics(file: Path) -> None:
     """Six epochs as training records them, with a text and a NaN among the numbers."""
     with Metrics(file) as metrics:
         for epoch in range(1, 7):
@@ -132,6 +132,18 @@ def write_metrics(file: Path) -> None:
             metrics.write(**record)
 
 
+@pytest.fixture(scope="session")
+def evaluated() -> Callable[..., Evaluation]:
+    """Makes an evaluation of 37 examples: 3 misclassified, 11 certified, 15 broken, 8 undecided."""
+    return _evaluated
+
+
+@pytest.fixture(scope="session")
+def write_metrics() -> Callable[[Path], None]:
+    """Writes six epochs of metrics."""
+    return _write_metrics
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Run]:
     """Writes a run of `evaluate` and returns it; `extra` goes into its result."""
@@ -144,16 +156,16 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
         extra: dict[str, Any] | None = None,
         **options: Any,
     ) -> Run:
-        evaluation = evaluated(**options)
+        evaluation = _evaluated(**options)
         path = None if folder is None else tmp_path / folder
         model = evaluation.result["model"]
         run = Run.create("evaluate", model, "toy", root=tmp_path / "runs", path=path)
         run.write_examples(evaluation.ledger.rows())
         run.write_result(evaluation.result | (extra or {}))
         if gallery:
-            write_gallery(run.path)
+            _write_gallery(run.path)
         if metrics:
-            write_metrics(run.metrics_file)
+            _write_metrics(run.metrics_file)
         return run
 
     return make

@@ -64,7 +64,8 @@ for name in ("standard", "fgsm-rs", "interval"):
         run = Run.create("train", "tiny", "noise", path=out)
     torch.distributed.is_initialized() or torch.distributed.init_process_group("gloo")
     torch.distributed.barrier()
-    result = train(recipe(name), data=examples(29), model=network(), run=Run.open(out), device="cpu")
+    given = {"data": examples(29), "model": network(), "run": Run.open(out)}
+    result = train(recipe(name), device="cpu", **given)
     torch.save((weights(result.model), result.history[-1]["loss"], result.batch_norm),
                f"{out}-{rank}.pt")
 torch.distributed.destroy_process_group()

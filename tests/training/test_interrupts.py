@@ -9,31 +9,47 @@ from holdfast.training.interrupts import Interrupts
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_waits_for_the_end_of_a_whole_part(number):
-    former = signal.getsignal(number)
-    done = []
-    with pytest.raises(KeyboardInterrupt), Interrupts() as interrupts:
-        with interrupts.whole():
-            os.kill(os.getpid(), number)
-            done.append("rest of the part")
-        done.append("never")
+    former, done, interrupts = signal.getsignal(number), [], Interrupts()
+
+    def work():
+        with interrupts:
+            with interrupts.whole():
+                os.kill(os.getpid(), number)
+                done.append("rest of the part")
+            done.append("never")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert done == ["rest of the part"]
     assert not interrupts.torn
     assert signal.getsignal(number) is former
 
 
 def test_elsewhere_it_acts_at_once():
-    with pytest.raises(KeyboardInterrupt), Interrupts() as interrupts:
-        os.kill(os.getpid(), signal.SIGTERM)
-        pytest.fail("went on")
+    interrupts = Interrupts()
+
+    def work():
+        with interrupts:
+            os.kill(os.getpid(), signal.SIGTERM)
+            pytest.fail("went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert not interrupts.torn
 
 
 def test_a_second_one_does_not_wait_and_marks_the_state_as_torn():
-    with pytest.raises(KeyboardInterrupt), Interrupts() as interrupts, interrupts.whole():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGTERM)  # saving is under way
-        os.kill(os.getpid(), signal.SIGINT)
-        pytest.fail("went on")
+    interrupts = Interrupts()
+
+    def work():
+        with interrupts, interrupts.whole():
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)  # saving is under way
+            os.kill(os.getpid(), signal.SIGINT)
+            pytest.fail("went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert interrupts.torn
 
 

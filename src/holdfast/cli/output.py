@@ -35,7 +35,7 @@ def emit_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
     body = [["" if each is None else each for each in row] for row in rows]
     for place, column in enumerate(columns):
         numeric = all(isinstance(row[place], (int, float)) for row in body)
@@ -43,6 +43,8 @@ def emit_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     for row in body:
         table.add_row(*(Text(str(each)) for each in row))
     console = Console(file=sys.stdout, no_color=True if "NO_COLOR" in os.environ else None)
+    if title:
+        console.print(Text(title))
     console.print(table)
 
 
@@ -86,8 +88,11 @@ def evaluation(result: Mapping[str, Any]) -> None:
         emit_table("", ("attack", "robust after it", "forwards", "backwards"), attacks)
     if len(result["radii"]) > 2:
         radii = [
-            (f"{row['radius']:g}", percent(row["robust_accuracy"]))
-            + (percent(row["certified_accuracy"]),)
+            (
+                f"{row['radius']:g}",
+                percent(row["robust_accuracy"]),
+                percent(row["certified_accuracy"]),
+            )
             for row in result["radii"]
         ]
         emit_table("", ("radius", "robust", "certified"), radii)

@@ -26,9 +26,7 @@ def plan_evaluation(job: "Job", *, json: bool) -> int:
     data = as_data(
         job.data, limit=job.limit, box=threat.box, split=job.split, data_dir=job.data_dir
     )
-    source = resolve(
-        job.model, data, weights=job.weights, normalize=job.normalize, seed=job.seed
-    )
+    source = resolve(job.model, data, weights=job.weights, normalize=job.normalize, seed=job.seed)
     with threads(job.threads):
         found = predict(
             source.model,

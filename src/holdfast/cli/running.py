@@ -48,8 +48,7 @@ def kept_run(
         RunConflict: the directory is in use or not empty.
     """
     check_out(out)
-    options = {"resume": resume, "numbered": True}
-    with run_directory(verb, model, data, path, **options) as run:
+    with run_directory(verb, model, data, path, resume=resume, numbered=True) as run:
         assert run is not None
         try:
             yield run

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.benchmark.evaluate import evaluate
+from holdfast.benchmark.gallery import write_gallery
 from holdfast.data.images import ImageData
 from holdfast.data.load import load_data
 from holdfast.report import tables
@@ -139,6 +140,7 @@ def _evaluate(
         on_event=on_event,
     )
     evaluation.write(run)
+    write_gallery(run, model, test, evaluation.ledger)
     origin = {"trained_in": f"../{trained.path.name}", "environment": environment()}
     run.write_result(evaluation.result | origin)
     return run, evaluation.result | origin

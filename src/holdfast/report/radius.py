@@ -130,9 +130,11 @@ def _radius_ticks(axes: "Axes", radii: Sequence[float]) -> None:
 
 def _radius_of(result: Result) -> float:
     """The radius in the threat's text form; NaN where it has none."""
-    text = str(result.get("threat") or "").partition(":")[2].partition(",")[0]
+    kind, _, rest = str(result.get("threat") or "").partition(":")
+    if "(" in kind:
+        return math.nan
     try:
-        return number(text)
+        return number(rest.partition(",")[0])
     except InputError:
         return math.nan
 

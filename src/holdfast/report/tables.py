@@ -75,7 +75,7 @@ class Table:
         >>> print(table.markdown())
         | model | clean |
         |:---|---:|
-        | a\\|b | 50.0% |
+        | a\|b | 50.0% |
     """
 
     columns: tuple[Column, ...]

@@ -90,7 +90,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     states: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         number, _, name = key.partition(".")
-        states.setdefault(int(number), {})[name] = tensor
+        states.setdefault(int(number), {})[name] = tensor.clone()  # the optimiser writes into it
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": states, "param_groups": groups})
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast.models.describe import describe, hidden_units, parameter_count
+from holdfast.models.description import describe, hidden_units, parameter_count
 from holdfast.models.registry import build_model
 
 

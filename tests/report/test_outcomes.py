@@ -1,0 +1,73 @@
+import csv
+import io
+import math
+import re
+
+import pytest
+
+from holdfast.report.outcomes import margin_histogram, outcome_bar
+
+
+def test_the_bar_adds_up_to_all_examples(evaluated):
+    drawing = outcome_bar(evaluated().result)
+    rows = list(csv.DictReader(io.StringIO(drawing.csv)))
+    counts = {row["outcome"]: int(row["examples"]) for row in rows}
+    assert counts == {
+        "certified": 11,
+        "undecided": 8,
+        "broken by pgd-20-2": 6,
+        "broken by fgsm": 9,
+        "misclassified": 3,
+    }
+    widths = [float(w) for w in re.findall(r'<rect x="[\d.]+%" width="([\d.]+)%"', drawing.svg[0])]
+    assert widths == pytest.approx([100 * count / 37 for count in counts.values()], abs=1e-3)
+    assert "8 undecided, 6 broken by pgd-20-2" in drawing.alt
+
+
+def test_nothing_certified_leaves_the_rest_undecided(evaluated):
+    drawing = outcome_bar(evaluated(certified=False).result)
+    labels = [key.label for key in drawing.keys]
+    assert not any("certified" in label for label in labels)
+    assert labels[0].startswith("undecided")
+
+
+def test_names_of_attacks_are_escaped(evaluated):
+    result = evaluated().result
+    result["attacks"][0]["name"] = '<script>"'
+    assert "<script>" not in outcome_bar(result).svg[0]
+
+
+def test_the_histogram_holds_every_finite_margin_once():
+    examples = {
+        "outcome": ["broken", "broken", "undecided", "certified", "misclassified", "certified"],
+        "margin": [-0.5, -0.1, 0.3, 2.0, -3.0, math.inf],
+    }
+    drawing = margin_histogram(examples)
+    rows = list(csv.DictReader(io.StringIO(drawing.csv)))
+    assert [float(row["margin"]) for row in rows] == [-0.5, -0.1, 0.3, 2.0, -3.0]
+    assert [key.label for key in drawing.keys] == [
+        "certified",
+        "undecided",
+        "broken",
+        "misclassified",
+    ]
+    assert "3 lie at or below 0" in drawing.alt
+
+
+def test_no_bin_mixes_the_signs():
+    from holdfast.report.outcomes import _edges, _heights
+
+    margins = [-1.7, -0.3, -1e-9, 0.0, 1e-9, 0.2, 5.1]
+    edges = _edges(margins)
+    assert 0.0 in edges
+    negative = _heights([m for m in margins if m <= 0], edges)
+    positive = _heights([m for m in margins if m > 0], edges)
+    assert sum(negative) == 4
+    assert sum(positive) == 3
+    assert not any(low and high for low, high in zip(negative, positive, strict=True))
+
+
+def test_without_margins_there_is_no_histogram():
+    assert margin_histogram({"outcome": ["broken"]}) is None
+    assert margin_histogram({"outcome": ["broken"], "margin": [math.nan]}) is None
+    assert margin_histogram({"outcome": ["broken"] * 2, "margin": [0.0, 0.0]}) is not None
