@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from certify.nets import NETS, SHAPE, Function, graph, inputs, net
-from holdfast.certify import capture
+from holdfast.certify import capture, interval_logits
 from holdfast.core.errors import CaptureError, InputError
 
 
@@ -103,3 +103,11 @@ def test_a_double_model_is_captured_in_double():
 def test_inputs_of_another_shape_are_refused():
     with pytest.raises(InputError, match=r"^lo=.*\(B, 2, 7, 6\)"):
         graph("conv").check_input(torch.zeros(3, 2, 7, 5), "lo")
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_capture_and_bounds_work_without_gradients(context):
+    with context():
+        captured = capture(net("conv"), SHAPE)
+        lower, _ = interval_logits(captured, inputs(2), inputs(2))
+    torch.testing.assert_close(lower, graph("conv").forward(inputs(2)))

@@ -11,7 +11,7 @@ from torch import nn
 from certify.nets import Hull, inputs
 from holdfast.certify import Interval, capture, certified
 from holdfast.certify.interval import bound_rows, boxes
-from holdfast.certify.rounding import Box, radius, widened
+from holdfast.certify.rounding import Box, plain_kernels, radius, widened
 
 
 def trap(big: float, dtype: torch.dtype) -> nn.Module:
@@ -217,3 +217,19 @@ def test_the_radius_grows_with_terms_and_magnitude_and_covers_underflow():
     box = widened(Box(one, one), 5, one)
     assert box.lower < 1 < box.upper
     assert Box(-2 * one, one).magnitude.item() == 2
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_cudnn_is_off_for_the_while_and_given_back(wanted):
+    before = torch.backends.cudnn.enabled
+    seen = []
+
+    def failing():
+        with plain_kernels(wanted):
+            seen.append(torch.backends.cudnn.enabled)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        failing()
+    assert seen == [before and not wanted]
+    assert torch.backends.cudnn.enabled == before

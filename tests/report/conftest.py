@@ -1,6 +1,7 @@
 """Run directories as evaluate and train write them, small and made by hand."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from holdfast.core.ledger import Ledger
 from holdfast.core.results import AttackResult, Outcome
 from holdfast.data.images import ImageData
 from holdfast.models.weights import write_tensors
+from holdfast.report.page import write_report
 from holdfast.runs.directory import Run
 from holdfast.runs.metrics import Metrics
 from holdfast.threats.text import parse
@@ -144,28 +146,40 @@ def write_metrics() -> Callable[[Path], None]:
     return _write_metrics
 
 
+def _make_run(
+    root: Path,
+    *,
+    gallery: bool = True,
+    metrics: bool = True,
+    extra: dict[str, Any] | None = None,
+    **options: Any,
+) -> Run:
+    evaluation = _evaluated(**options)
+    run = Run.create("evaluate", evaluation.result["model"], "toy", root=root / "runs")
+    run.write_examples(evaluation.ledger.rows())
+    run.write_result(evaluation.result | (extra or {}))
+    if gallery:
+        _write_gallery(run.path)
+    if metrics:
+        _write_metrics(run.metrics_file)
+    return run
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Run]:
     """Writes a run of `evaluate` and returns it; `extra` goes into its result."""
+    return partial(_make_run, tmp_path)
 
-    def make(
-        *,
-        folder: str | None = None,
-        gallery: bool = True,
-        metrics: bool = True,
-        extra: dict[str, Any] | None = None,
-        **options: Any,
-    ) -> Run:
-        evaluation = _evaluated(**options)
-        path = None if folder is None else tmp_path / folder
-        model = evaluation.result["model"]
-        run = Run.create("evaluate", model, "toy", root=tmp_path / "runs", path=path)
-        run.write_examples(evaluation.ledger.rows())
-        run.write_result(evaluation.result | (extra or {}))
-        if gallery:
-            _write_gallery(run.path)
-        if metrics:
-            _write_metrics(run.metrics_file)
-        return run
 
-    return make
+@pytest.fixture(scope="session")
+def page_of_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of one run with a warning."""
+    return write_report(_make_run(tmp_path_factory.mktemp("one"), warnings=("mind the gap",)))
+
+
+@pytest.fixture(scope="session")
+def page_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of two runs, the second of which certified nothing."""
+    root = tmp_path_factory.mktemp("two")
+    runs = [_make_run(root, model="one"), _make_run(root, model="two", certified=False)]
+    return write_report(runs)

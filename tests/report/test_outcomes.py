@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from holdfast.report.outcomes import margin_histogram, outcome_bar
+from holdfast.report.outcomes import _edges, _heights, margin_histogram, outcome_bar
 
 
 def test_the_bar_adds_up_to_all_examples(evaluated):
@@ -54,16 +54,16 @@ def test_the_histogram_holds_every_finite_margin_once():
     assert "3 lie at or below 0" in drawing.alt
 
 
-def test_no_bin_mixes_the_signs():
-    from holdfast.report.outcomes import _edges, _heights
+MIXED = [-1.7, -0.3, -1e-9, 0.0, 1e-9, 0.2, 5.1]
 
-    margins = [-1.7, -0.3, -1e-9, 0.0, 1e-9, 0.2, 5.1]
+
+@pytest.mark.parametrize("margins", [MIXED, [-1.0] * 999 + [0.5], [2.0] * 999 + [0.0]])
+def test_no_bin_mixes_the_signs(margins):
     edges = _edges(margins)
     assert 0.0 in edges
-    negative = _heights([m for m in margins if m <= 0], edges)
-    positive = _heights([m for m in margins if m > 0], edges)
-    assert sum(negative) == 4
-    assert sum(positive) == 3
+    below, above = [m for m in margins if m <= 0], [m for m in margins if m > 0]
+    negative, positive = _heights(below, edges), _heights(above, edges)
+    assert (sum(negative), sum(positive)) == (len(below), len(above))
     assert not any(low and high for low, high in zip(negative, positive, strict=True))
 
 

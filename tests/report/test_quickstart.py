@@ -4,9 +4,10 @@ from holdfast.report.quickstart import EPOCHS, Quickstart, Step, quickstart
 from holdfast.runs.directory import Run
 
 
+@pytest.mark.slow
 def test_a_short_one_leaves_runs_and_a_page(tmp_path):
     heard = []
-    epochs = dict.fromkeys(EPOCHS, 1)
+    epochs = dict.fromkeys(EPOCHS, 2)
     found = quickstart(tmp_path / "q", epochs=epochs, limit=20, on_event=heard.append)
     assert isinstance(found, Quickstart)
     assert found.report == tmp_path / "q" / "report.html"

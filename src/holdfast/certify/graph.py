@@ -58,9 +58,7 @@ class Graph:
 
     def forward(self, x: Tensor) -> Tensor:
         """The model's value, in evaluation mode and in the dtype of x; x (B, *E)."""
-        return self.walk(x, lambda node, inputs, values: node.op.forward(inputs, values), like=x)[
-            -1
-        ]
+        return self.walk(x, lambda node, each, values: node.op.forward(each, values), like=x)[-1]
 
     def walk(
         self,
@@ -104,7 +102,7 @@ def capture(
 
     Guarantee: the module is as before, also after an error; the graph's forward has been compared
         with the module's on batches of one and of three random examples.
-    Cost: one trace (0.1 to 2 seconds) and four forwards.
+    Cost: one trace (0.1 to 2 seconds, more for a hundred layers) and four float64 forwards.
 
     Raises:
         CaptureError: an operation that is not known, named with its module, a batch size that is
@@ -165,14 +163,18 @@ def _close(found: Tensor, wanted: Tensor, graph: Graph, x: Tensor) -> bool:
 
     The radius serves networks whose sums cancel; it is never taken beyond a hundredth of the scale.
     """
-    error, scale = (found - wanted).abs(), 1 + wanted.abs().amax()
+    finite = wanted.isfinite()
+    if not torch.equal(found.isfinite(), finite):
+        return False
+    error = (found - wanted).where(finite, 0.0).abs()
+    scale = 1 + wanted.where(finite, 0.0).abs().amax()
     if bool((error <= 1e4 * torch.finfo(x.dtype).eps * scale).all()):
         return True
     if x.dtype != torch.float64:
         return False
     box = graph.walk(
         Box(x, x),
-        lambda node, inputs, values: node.op.interval(inputs, values, rigorous=True),
+        lambda node, each, values: node.op.interval(each, values, rigorous=True),
         like=x,
     )[-1]
     return bool((error <= torch.minimum(box.upper - box.lower, scale / 100)).all())

@@ -18,8 +18,7 @@ Symbols: [l, u] the box, c its center, r its radius, S the rows of the specifica
 Source: Gowal et al. 2018, arXiv 1810.12715 (elision, training); Liu 2022, sec 3.1.2, Alg. 3.2.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 import torch
@@ -53,11 +52,14 @@ class Interval:
         mode: `rigorous` (float64 less the rounding radius, a proof) or `fast` (dtype of x).
         first_layer: `hull` takes the threat's hull; `support` bounds the first linear layer by the
             threat's support function as well, as Liu 2022, Alg. 3.2 does: the same for a box,
-            tighter for l2 and l1, at the cost of one linear form of the input per unit of it.
+            tighter for l2 and l1, at the cost of one linear form of the input per unit of the
+            layer: cheap for a small fully connected layer, a second per image for a wide
+            convolution.
 
     Guarantee: in `rigorous` mode the true value of every row lies in [lower, upper], for every
-        input in the threat's hull; see `rounding.py` for what is covered. Never tighter than any
-        other bound of this room on the same graph.
+        input in the threat's hull; see `rounding.py` for what is covered. With
+        `first_layer="support"` this holds over the threat, if its support function is as accurate
+        as that of a norm ball (`chains.py`).
     Cost: two forwards in `fast` mode, three float64 forwards in `rigorous` mode.
     Needs: a graph (or a module, captured at each call); no gradients.
     Source: Gowal et al. 2018; Liu 2022, Alg. 3.2.
@@ -98,7 +100,7 @@ class Interval:
         rigorous = self.mode == "rigorous"
         x = x.detach().double() if rigorous else x.detach()
         rows = checked_rows(spec, graph, len(x)).to(x)
-        with torch.no_grad(), _arithmetic(rigorous):
+        with torch.no_grad(), plain_kernels(rigorous and x.is_cuda):
             box = hull_box(threat, x, rigorous=rigorous)
             lower, upper = self._bound(graph, box, x, threat, rows)
         cost = {"forwards": 3.0 if rigorous else 2.0}
@@ -176,11 +178,8 @@ def boxes(
 
 
 def _intersected(first: Box, second: Box) -> Box:
-    lower, upper = (
-        torch.maximum(first.lower, second.lower),
-        torch.minimum(first.upper, second.upper),
-    )
-    return Box(lower, upper)
+    lower = torch.maximum(first.lower, second.lower)
+    return Box(lower, torch.minimum(first.upper, second.upper))
 
 
 def bound_rows(
@@ -238,12 +237,3 @@ def _classes(graph: Graph) -> int:
         found = described(f"a model with output (B, {', '.join(map(str, graph.output_shape))})")
         raise InputError("model", found, "has no logits", "give a model whose output is (B, K)")
     return graph.output_shape[0]
-
-
-@contextmanager
-def _arithmetic(rigorous: bool) -> Iterator[None]:
-    if not rigorous:
-        yield
-        return
-    with plain_kernels():
-        yield

@@ -4,7 +4,8 @@ What a rigorous bound covers: the network as a function over the real numbers, w
 parameters and constants as they are. Batch norm is folded inside the analysis; other constants
 that a model computes from its parameters (a weight-normalised weight, a product of buffers) count
 as stored, at the value that float64 gives. It does not cover the rounding of the deployed forward
-pass in float32, nor a process that flushes subnormal numbers.
+pass in float32, a process that flushes subnormal numbers, or a product of two weights that
+underflows; an overflow gives a bound that is not finite, which proves nothing.
 
 The model of arithmetic is the standard one: every +, -, *, / and square root has a relative error
 of at most u = 2^-53, a product or quotient that underflows an absolute error below 2^-1022. A sum
@@ -80,10 +81,15 @@ def widened_hull(box: Box, x: Tensor) -> Box:
 
 
 @contextmanager
-def plain_kernels() -> Iterator[None]:
-    """Switches cuDNN off: its transform-based convolutions do not obey the error bound of a sum.
+def plain_kernels(wanted: bool) -> Iterator[None]:
+    """Switches cuDNN off for the while, if wanted.
 
-    float64 is not touched by TF32, by autocast or by oneDNN, so nothing else needs switching.
+    Its transform-based convolutions do not obey the error bound of a sum. float64 is not touched
+    by TF32, by autocast or by oneDNN, so nothing else needs switching.
     """
-    with torch.backends.cudnn.flags(enabled=False):
+    before = torch.backends.cudnn.enabled
+    torch.backends.cudnn.enabled = before and not wanted
+    try:
         yield
+    finally:
+        torch.backends.cudnn.enabled = before

@@ -146,20 +146,22 @@ def _segment(part: _Part, left: float, width: float) -> str:
 
 
 def _edges(margins: Sequence[float], bins: int = 28) -> list[float]:
-    """Edges of equal bins over the middle 99 %, one of them at 0, so that none mixes the signs."""
+    """Edges of equal bins over the middle 99 %, one of them at 0 with a bin on either
+    side, so that none mixes the signs."""
     ordered = sorted(margins)
     low = min(0.0, ordered[int(0.005 * (len(ordered) - 1))])
     high = max(0.0, ordered[math.ceil(0.995 * (len(ordered) - 1))])
     width = (high - low) / bins or 1.0
-    first, last = math.floor(low / width), math.ceil(high / width)
-    return [width * step for step in range(first, max(last, first + 1) + 1)]
+    first, last = min(-1, math.floor(low / width)), max(1, math.ceil(high / width))
+    return [width * step for step in range(first, last + 1)]
 
 
 def _heights(values: Sequence[float], edges: Sequence[float]) -> list[int]:
     """How many values lie in each bin, open below and closed above; the outer bins take what lies
     beyond."""
     width, heights = edges[1] - edges[0], [0] * (len(edges) - 1)
+    first = round(edges[0] / width)
     for value in values:
-        place = math.ceil((value - edges[0]) / width) - 1
+        place = math.ceil(value / width) - 1 - first
         heights[min(max(place, 0), len(heights) - 1)] += 1
     return heights
