@@ -32,7 +32,7 @@ PIP_INSTALL = "$(@D)/bin/python" -m pip install --quiet
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-quickstart: $(VENV)/.base ## install, then train two small models, evaluate them, write a report
+quickstart: $(VENV)/.base ## install, then train three small models, evaluate them, write a report
 	@"$(BIN)/holdfast" quickstart
 
 test: lint ## format, lint, types, and all tests

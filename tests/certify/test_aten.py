@@ -145,7 +145,11 @@ REFUSED = {
     "alpha": (lambda x: torch.add(x, x, alpha=2), "add.*alpha"),
     "mean of everything": (lambda x: x.mean(), "mean.*mixes examples"),
     "mean over the batch": (lambda x: x - x.mean(0), "mean.*mixes examples"),
-    "batch statistics": (lambda x: F.batch_norm(x, None, None, training=True), "batch_norm.*batch"),
+    "no statistics": (lambda x: F.batch_norm(x, None, None, training=True), "batch statistics"),
+    "batch statistics": (
+        lambda x: F.batch_norm(x, MEAN, VARIANCE, training=True),
+        "batch_norm.*batch statistics",
+    ),
     "dropout in evaluation": (lambda x: F.dropout(x), "dropout.*training"),
     "rounding": (lambda x: x.half().float(), "to.*float16"),
     "padding by a number": (lambda x: F.pad(x, (1, 1), value=2.0), "pad.*zero"),

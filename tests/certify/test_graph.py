@@ -76,10 +76,10 @@ class Failing(nn.Module):
 
 @pytest.mark.parametrize("last", [nn.ReLU(), nn.Sigmoid(), Function(lambda x: x.nope())])
 def test_the_module_is_left_as_found_also_after_an_error(last):
-    model = Failing(last).train()
+    model = Failing(last).double().train()
     model.norm.eval()
     model.norm.weight.requires_grad_(False)
-    model.norm.bias.grad = torch.ones(6)
+    model.norm.bias.grad = torch.ones(6, dtype=torch.float64)
     before = _state(model)
     if isinstance(last, nn.ReLU):
         capture(model, (6,))

@@ -45,7 +45,7 @@ def test_a_stage_is_one_line_at_its_end():
 def test_a_long_stage_tells_every_ten_seconds_how_long_it_takes():
     stream, clock = io.StringIO(), Clock()
     lines = Lines(stream=stream, clock=clock)
-    for second in range(0, 41):
+    for second in range(41):
         clock.now = float(second)
         lines(event(done=second))
     found = stream.getvalue().splitlines()

@@ -1,5 +1,6 @@
 import csv
 import io
+import re
 
 import pytest
 
@@ -51,10 +52,14 @@ def test_both_sizes_mark_the_own_radius_and_label_the_measured_ones(results):
 
 def test_points_stand_where_their_values_are(results):
     wide, _ = accuracy_against_radius(results[1:]).svg
-    marks = [use.split('"')[1] for use in wide.split(" y=")[1:] if "series-1" not in use]
-    assert marks
-    heights = sorted({float(y) for y in marks})
-    assert 0 <= heights[0] < heights[-1] <= 400
+    marks = re.findall(r'<use href="#[^"]*" x="([\d.]+)" y="([\d.]+)" style="fill: var', wide)
+    top, height = 10, 346  # of the axes in px, for shares from -0.015 to 1.015
+    values = [point["robust_accuracy"] for point in results[1]["radii"]]
+    expected = [top + height * (1.015 - value) / 1.03 for value in values]
+    assert [float(y) for _, y in marks] == pytest.approx(expected, abs=0.02)
+    x = [float(x) for x, _ in marks]
+    assert (x[1] - x[0]) * 2 == pytest.approx(x[2] - x[0], abs=0.02)
+    assert (x[1] - x[0]) * 4 == pytest.approx(x[3] - x[0], abs=0.02)
 
 
 def test_names_never_reach_the_drawing(evaluated):

@@ -62,6 +62,7 @@ class Clean:
             confidence, prediction = torch.softmax(logits.double(), dim=1).max(dim=1)
             margin = margin_of(logits, y)
             found = {"prediction": prediction, "confidence": confidence.float(), "margin": margin}
+            found["forwards"] = torch.ones_like(prediction)
             emit(rows, _on_cpu(found) | clock.share(len(rows)))
 
 

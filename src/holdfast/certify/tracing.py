@@ -143,7 +143,7 @@ class _Walk:
         for op in RULES[name](call):
             result = self._append(op, inputs, call.shape, node)
             inputs = (result.index,)
-        self._alias(node, name, result)
+        self._alias(node, name)
         return result
 
     def _shape(self, node: FxNode) -> tuple[int, ...]:
@@ -161,15 +161,17 @@ class _Walk:
             raise CaptureError(f"{_name(node)} {_place(node)} has no fixed shape")
         return shape[1:]
 
-    def _alias(self, node: FxNode, name: str, result: Data) -> None:
-        """Follows memory: an in-place result replaces its target, and spoils the target's views."""
+    def _alias(self, node: FxNode, name: str) -> None:
+        """Follows memory: an in-place result spoils its target and all that share its memory.
+
+        The tracer itself reads the result, not the target, where the target is used again.
+        """
         source = next((each for each in node.args if isinstance(each, FxNode)), node)
         if _mutates(node):
             root = self.roots[source]
             reason = f"{name}_ {_place(node)} changes a tensor in place that is read later"
             for other in [each for each, base in self.roots.items() if base is root]:
                 self._spoil(other, reason)
-            self.values[source] = result
             self.roots[node] = root
         elif name in VIEWS:
             self.roots[node] = self.roots[source]

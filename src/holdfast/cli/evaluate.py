@@ -247,6 +247,7 @@ def perform(
     name = model_name(job.model)
     with kept_run(job.verb, name, str(job.data), run, resume=resume, out=out) as kept:
         result = _shared(job, kept, jobs)
+        result = kept.read_result() if output.talks() else result
     if json:
         output.emit_json({**result, "run": str(kept.path)})
     else:

@@ -109,6 +109,8 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     """Runs one verb; every error becomes a line and a code."""
     try:
         code = get_command(build()).main(arguments, prog_name="holdfast", standalone_mode=False)
+        if code == 130:  # how typer tells of KeyboardInterrupt
+            return _interrupted(None)
         return code if isinstance(code, int) else 0
     except (typer.Abort, KeyboardInterrupt):
         return _interrupted(None)

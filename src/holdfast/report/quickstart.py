@@ -34,7 +34,7 @@ from holdfast.training.recipe import Recipe, load_recipe
 THREAT = "linf:0.1"
 RADII = (0.03, 0.06, 0.15, 0.2)
 ATTACKS = "fgsm,pgd-20-2"
-EPOCHS = {"digits-standard": 6, "digits-pgd": 10, "digits-interval": 20}
+EPOCHS = {"digits-standard": 6, "digits-pgd": 10, "digits-interval": 24}
 TITLE = "Three ways to train, three answers"
 
 

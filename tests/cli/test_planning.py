@@ -1,0 +1,47 @@
+"""A dry run predicts and computes nothing."""
+
+import json
+
+
+def test_a_dry_evaluation_leaves_no_trace(here, run_command, listing):
+    before = listing()
+    answer = run_command(
+        *("evaluate", "--model", "net.safetensors", "--data", "digits", "--threat", "linf:0.1"),
+        *("--attacks", "fgsm,pgd-10-2", "--radii", "0.05", "--limit", "30", "--dry-run", "--json"),
+    )
+    plan = json.loads(answer.out)
+    assert answer.code == 0
+    assert listing() == before
+    assert {stage["stage"]: stage["backwards"] for stage in plan["stages"]} == {
+        "clean": 0,
+        "interval": 0,
+        "fgsm": 30 * 2,
+        "pgd-10-2": 30 * 2 * 20,
+    }
+    assert plan["forwards"] == 30 + 30 * 2 * (3 + 4 + 24)
+    assert plan["seconds"] > 0
+    assert plan["memory"] > 1 << 20
+
+
+def test_a_dry_evaluation_is_told_in_words(here, run_command):
+    answer = run_command(
+        *("certify", "--model", "net.safetensors", "--data", "digits", "--threat", "linf:0.1"),
+        *("--limit", "30", "--dry-run"),
+    )
+    assert "would certify net.safetensors on 30 examples of digits, linf:0.1" in answer.out
+    assert "at most" in answer.out
+
+
+def test_a_dry_training_shows_the_recipe_and_its_passes(here, run_command, listing):
+    before = listing()
+    changed = ("--set", "training.epochs=3", "--batch-size", "32", "--seed", "7")
+    answer = run_command("train", "digits-pgd", *changed, "--dry-run", "--json")
+    plan = json.loads(answer.out)
+    assert listing() == before
+    assert plan["recipe"]["training"]["epochs"] == 3
+    assert plan["recipe"]["training"]["batch_size"] == 32
+    assert plan["recipe"]["seed"] == 7
+    assert plan["backwards"] == 1297 * 3 * 8
+    text = run_command("train", "digits-pgd", *changed, "--dry-run").out
+    assert "epochs = 3" in text
+    assert f"{plan['forwards']:,} forwards" in text
