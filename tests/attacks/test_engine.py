@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from nets import examples, small_net
 from torch import nn
 
 from holdfast.attacks import FGSM, PGD, Finished
@@ -11,6 +10,7 @@ from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys
 from holdfast.core.results import Outcome
 from holdfast.threats import L1, L2, Linf
+from nets import examples, small_net
 
 FIELDS = ("x_adv", "success", "margin", "size", "loss", "forwards", "backwards", "outcome")
 

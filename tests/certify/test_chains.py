@@ -104,3 +104,15 @@ def test_an_empty_run_bounds_rows_of_the_box_itself():
     assert found.lower.item() == pytest.approx(-4.0)
     assert found.upper.item() == pytest.approx(3.0)
     assert found.lower.item() < -4.0
+
+
+def test_the_radius_of_a_run_counts_the_terms_of_all_its_layers():
+    """At least n u T for n = 30 + 2000 products along the way, as `rounding.py` asks."""
+    model = nn.Sequential(nn.Linear(30, 2000), nn.Linear(2000, 3)).double()
+    captured, x = capture(model, (30,)), inputs(2, (30,))
+    with torch.no_grad():
+        box = bound_rows(captured, Box(x, x), torch.eye(3).double(), rigorous=True)
+        first = x @ model[0].weight.abs().T + model[0].bias.abs()
+        total = first @ model[1].weight.abs().T + model[1].bias.abs()
+    assert (box.upper - box.lower >= 2 * 2030 * 2.0**-53 * total).all()
+    assert (box.upper - box.lower < 1e-8 * total).all()

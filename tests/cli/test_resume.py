@@ -17,12 +17,12 @@ VOLATILE = ("seconds", "padding", "stages", "command")
 ENVIRONMENT = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
 
 
-def arguments(run, *more, restarts=2):
+def arguments(run, *more, restarts=10):
     """An evaluation of a few seconds."""
     return [
         *("evaluate", "--model", "net.safetensors", "--data", "digits", "--threat", "linf:0.06"),
         *("--attacks", f"fgsm,pgd-20-{restarts}", "--radii", "0.02", "--limit", "120"),
-        *("--block", "8", "--threads", "1", "--run", run, *more),
+        *("--block", "8", "--threads", "1", "--run-dir", run, *more),
     ]
 
 
@@ -55,12 +55,13 @@ def stable(folder):
     return result, repr(rows)
 
 
-def wait_for_rows(folder, chunks=1, limit=120.0):
-    """Waits until the journal holds so many chunks."""
+def wait_for_start(folder, limit=120.0):
+    """Waits until the work in the run has begun, and then for a moment."""
     end = time.monotonic() + limit
-    while len(list((folder / "journal").glob("*.safetensors"))) < chunks:
+    while not (folder / "settings.json").is_file():
         assert time.monotonic() < end, "nothing was computed"
         time.sleep(0.02)
+    time.sleep(random.Random(os.getpid()).uniform(0.3, 1.5))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def whole(store, tmp_path_factory):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_continues_to_the_same_result(number, whole, here):
     process = launched(*arguments("runs/one"))
-    wait_for_rows(here / "runs" / "one")
+    wait_for_start(here / "runs" / "one")
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -99,8 +100,7 @@ def test_an_interrupted_run_continues_to_the_same_result(number, whole, here):
 
 def test_a_killed_run_continues_to_the_same_result(whole, here):
     process = launched(*arguments("runs/one"))
-    wait_for_rows(here / "runs" / "one")
-    time.sleep(random.Random(os.getpid()).uniform(0, 1.0))
+    wait_for_start(here / "runs" / "one")
     process.kill()
     process.communicate()
     finished(launched(*arguments("runs/one", "--resume")))
@@ -114,7 +114,7 @@ def test_two_jobs_give_the_same_result(whole, here):
 
 
 def test_torchrun_gives_the_same_result_and_prints_it_once(whole, here):
-    launcher = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0")
+    launcher = ("-m", "torch.distributed.run", "--nproc_per_node", "2")
     launcher += ("--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", "-m", "holdfast")
     out, _ = finished(launched(*arguments("runs/two", "--json"), launcher=launcher))
     assert stable(here / "runs" / "two") == whole
@@ -123,7 +123,7 @@ def test_torchrun_gives_the_same_result_and_prints_it_once(whole, here):
 
 def test_a_run_in_use_is_refused(here):
     process = launched(*arguments("runs/one", restarts=200))
-    wait_for_rows(here / "runs" / "one")
+    wait_for_start(here / "runs" / "one")
     second = launched(*arguments("runs/one", "--resume", restarts=200))
     _, err = second.communicate(timeout=60)
     process.send_signal(signal.SIGINT)

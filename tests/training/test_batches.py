@@ -41,18 +41,25 @@ def test_any_batch_can_be_made_without_those_before():
     assert torch.equal(alone.keys.state, expected.keys.state)
 
 
-def test_augmentation_is_a_function_of_example_and_epoch():
-    data = examples(9)
-    augment = Augment(steps=(PadCrop(padding=2),))
-    shown = {}
-    for made in (
-        batches(data, augment=augment),
-        batches(data.select(torch.arange(8, -1, -1)), augment=augment),
-    ):
-        part = [made.batch(3, number) for number in range(2)]
-        order = torch.cat([p.y for p in part]), torch.cat([p.x for p in part])
-        shown[id(made)] = order[1].flatten(1).double().pow(2).sum(1).sort()[0]
-    assert torch.equal(*shown.values())
+def shown(made, epoch):
+    """What an epoch shows of each example, in the order of the examples' sums before."""
+    parts = [made.batch(epoch, number) for number in range(made.per_epoch)]
+    plain = [batches(made.data).batch(epoch, number) for number in range(made.per_epoch)]
+    order = torch.cat([part.x for part in plain]).flatten(1).double().sum(1).argsort()
+    keys = torch.cat([part.keys.state for part in parts])
+    return torch.cat([part.x for part in parts])[order], keys[order]
+
+
+def test_augmentation_and_keys_are_functions_of_example_and_epoch():
+    augment, data = Augment(steps=(PadCrop(padding=2),)), examples(9)
+    backwards = data.select(torch.arange(8, -1, -1))
+    first, first_keys = shown(batches(data, augment=augment), 3)
+    for_all, keys = shown(batches(backwards, augment=augment), 3)
+    assert torch.equal(first, for_all)
+    assert torch.equal(first_keys, keys)
+    later, later_keys = shown(batches(data, augment=augment), 4)
+    assert not torch.equal(first, later)
+    assert not (first_keys == later_keys).any()
 
 
 @pytest.mark.parametrize("size", [2, 3])

@@ -69,7 +69,10 @@ Jobs = Annotated[int, typer.Option("--jobs", metavar="N", help="Processes that s
 RunDir = Annotated[
     str | None,
     typer.Option(
-        "--run", metavar="DIR", help="The run directory; by default runs/<verb>-<model>-<data>-<n>."
+        "--run",
+        "--run-dir",  # torchrun takes --run for an abbreviation of its own --run-path
+        metavar="DIR",
+        help="The run directory; by default runs/<verb>-<model>-<data>-<n>.",
     ),
 ]
 Resume = Annotated[

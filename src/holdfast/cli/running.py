@@ -82,7 +82,7 @@ def write_text(out: str | None, text: str) -> None:
 def _continuing(run: Run) -> str:
     """The command that continues this one."""
     given = list(ARGUMENTS.get())
-    if not any(each == "--run" or each.startswith("--run=") for each in given):
+    if not any(each.partition("=")[0] in ("--run", "--run-dir") for each in given):
         given += ["--run", str(run.path)]
     if "--resume" not in given:
         given.append("--resume")

@@ -94,7 +94,7 @@ class Accuracy:
         return Sums(result.outcome == Outcome.UNDECIDED)
 
     def compute(self, sums: Sums) -> Estimate:
-        """The share of right answers, with the standard error of a share estimated from a sample."""
+        """The share of right answers, with the standard error of a share."""
         n = len(sums.right)
         share = int(sums.right.sum()) / n
         return Estimate(share, (share * (1 - share) / n) ** 0.5, n, sums.right)

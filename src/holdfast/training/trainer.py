@@ -92,7 +92,7 @@ class Trainer:
         self.objective_state: Mapping[str, Any] | None = None
         self.chosen: dict[str, Tensor] = {}
         self.chosen_figures: Validation | None = None
-        self.chosen_epoch, self.stopped = 0, False
+        self.chosen_epoch, self.stopped, self.threat = 0, False, parts.threat
         self.history: list[dict[str, Any]] = []
         self.saved = time.monotonic()
         self.set_out()
@@ -158,12 +158,13 @@ class Trainer:
         progress = (self.done + 1) / self.steps
         self._seed()
         batch = self.parts.batches.batch(epoch, number)
+        self.threat = self._threat(progress)
         set_learning_rate(self.optimizer, self.spec.schedule(progress))
         result = self.recipe.objective.loss(
             self.model,
             batch.x,
             batch.y,
-            self._threat(progress),
+            self.threat,
             progress=progress,
             state=self.objective_state,
             keys=batch.keys,
@@ -198,10 +199,8 @@ class Trainer:
 
     def _threat(self, progress: float) -> Threat:
         factor = self.spec.radius_schedule(progress)
-        return self.parts.threat if factor == 1 else self.parts.threat.at(self._radius(factor))
-
-    def _radius(self, factor: float) -> float | Tensor:
-        return self.parts.threat.radius * factor
+        full = self.parts.threat
+        return full if factor == 1 else full.at(full.radius * factor)
 
     def _seed(self) -> None:
         """Seeds torch's generators for what the network itself draws in this step."""
@@ -216,20 +215,18 @@ class Trainer:
         """Reads the figures since the last record."""
         logs = self.interval.read(self.parts.world)
         self.interval.reset()
-        progress = self.done / self.steps
-        rate = self.spec.schedule(progress)
+        rate = float(self.optimizer.param_groups[0]["lr"])
         if not all(abs(value) < float("inf") for value in logs.values()):
             remedy = "lower the learning rate, or give training.clip"
             problem = f"made the loss {logs.get('loss')} at step {self.done}"
             raise InputError("training.schedule", rate, problem, remedy)
-        radius = self._radius(self.spec.radius_schedule(progress))
         event = StepDone(
             epoch=self.closed + 1,
             step=self.done,
             steps=self.steps,
             logs=logs,
             learning_rate=rate,
-            radius=float(radius),
+            radius=float(self.threat.radius),
             seconds=self.elapsed(),
             left=self._left(),
         )
