@@ -31,6 +31,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 ROOMS = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
 EXEMPT = {"__init__", "__main__", "catalogue", "protocol"}
 LONGEST = 400
+# Properties of the command as a whole rather than of one of its files.
+WITHOUT_SOURCE = ["tests/cli/test_bad_input.py", "tests/cli/test_resume.py"]
 TARGET = re.compile(r"holdfast(\.\w+)+(:\w+)?")
 
 each_room = pytest.mark.parametrize("room", ROOMS)
@@ -160,7 +162,7 @@ def test_every_mirror_test_has_its_source():
         if not (home := SOURCE / test.relative_to(ROOT / "tests").parent).is_dir()
         or not {f"{test.stem[5:]}.py", f"_{test.stem[5:]}.py"} & {p.name for p in home.glob("*.py")}
     ]
-    assert strays == []
+    assert sorted(strays) == WITHOUT_SOURCE
 
 
 def test_files_and_everything_public_in_them_are_documented():

@@ -294,7 +294,7 @@ def load(source: Pathlike, *, factory: str | None = None) -> nn.Module:
         >>> path = getfixture("tmp_path") / "net.safetensors"
         >>> hash = save_model(path, build_model("mlp"))
         >>> type(load(path)).__name__
-        'MLP'
+        'Sequential'
     """
     path = Path(source)
     file = checkpoint_of(path) if path.is_dir() else path

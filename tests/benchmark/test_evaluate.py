@@ -78,7 +78,7 @@ def test_batch_size_changes_no_bit(batch_size):
 
 
 def test_two_shards_in_any_order_give_the_whole(tmp_path):
-    net, data = problem(count=150)
+    net, data = problem(count=70)
     whole = answer(net, data)
     run = Run.create("evaluate", "net", "toy", root=tmp_path)
     # One after the other: rank 1 first; rank 0 then finds its rows and adds its own.
@@ -94,7 +94,7 @@ def test_a_run_that_was_cut_off_anywhere_resumes_to_the_same_bits(tmp_path):
     class CutOff(Exception):
         pass
 
-    for cut in (1, 3, 9, 14, 40):
+    for cut in (2, 9, 25):
         run = Run.create("evaluate", "net", "toy", root=tmp_path)
         left = cut
 

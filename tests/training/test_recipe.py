@@ -18,7 +18,7 @@ def test_every_recipe_builds_and_reads_back_as_resolved(name):
 
 def test_the_published_settings_stand_in_the_recipes():
     fast = load_recipe("mnist-fgsm-rs")
-    assert (fast.threat, fast.training.epochs, fast.training.batch_size) == ("linf:0.3", 10, 100)
+    assert (fast.threat, fast.training.epochs, fast.training.batch_size) == ("linf:0.3", 15, 100)
     assert isinstance(fast.objective, FGSMRS)
     assert [fast.training.schedule(at) for at in (0.0, 0.2, 0.4, 1.0)] == [0.0, 2.5e-3, 5e-3, 0.0]
     slow = load_recipe("mnist-pgd")

@@ -254,6 +254,8 @@ class _Evaluation:
         self._tell(stage.name, done, total)
         if len(at):
             stage.run(self.data, at, emit)
+        if self.journal is not None:
+            self.journal.flush()
 
     def _replay(self, stage: str, at: Tensor, take: Callable[[Tensor, Rows], None]) -> Tensor:
         """Takes what the journal holds of these examples; what remains to be computed."""

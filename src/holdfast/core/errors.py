@@ -56,10 +56,10 @@ class OutOfMemory(HoldfastError):
 
 
 def shorten(value: object) -> str:
-    """The value as one short line: `repr`, without line breaks, at most 80 characters."""
+    """The value as one line of at most 80 characters: `repr`, its middle left out where too long."""
     text = value if isinstance(value, _Raw) else repr(value)
     text = " ".join(text.split())
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2 - 2]}...{text[1 - _SHOWN // 2 :]}"
 
 
 class _Raw(str):
