@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from holdfast.attacks import FGSM, PGD, Finished
-from holdfast.core.errors import OutOfMemory
+from holdfast.core.errors import InputError, OutOfMemory
 from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys
 from holdfast.core.results import Outcome
@@ -175,3 +175,53 @@ def test_nan_gradients_do_not_move_the_point():
     x, y = torch.full((2, 3), 0.5), torch.zeros(2, dtype=torch.int64)
     result = attack(x, y, Kinked())
     assert bool(result.x_adv.isfinite().all())
+
+
+def test_a_success_that_does_not_hold_reopens_the_search():
+    """Every third answer to a forward-only call is inverted: claims fail, later runs find truth."""
+    net = small_net()
+    x, y = examples(12, net)
+
+    class Doubtful(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.calls = net, 0
+
+        def forward(self, x):
+            logits = self.net(x)
+            self.calls += not torch.is_grad_enabled()
+            wrong = not torch.is_grad_enabled() and self.calls % 3 == 0
+            return -logits if wrong else logits
+
+    result = attack(x, y, Doubtful(), threat=Linf(0.05), attack=PGD(steps=5, restarts=4))
+    with torch.no_grad():
+        wrong = net(result.x_adv).argmax(1) != y
+    assert bool(wrong[result.success & (result.outcome == Outcome.BROKEN)].any())
+    standing = result.outcome == Outcome.UNDECIDED
+    assert bool((result.margin[standing] > 0).all())
+    assert bool((result.backwards[standing] == 20).all())
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_start_that_is_no_point_is_refused(bad):
+    net = small_net()
+    x, y = examples(3, net)
+    with pytest.raises(InputError, match="start"):
+        attack(x, y, net, start=torch.full_like(x, bad))
+    with pytest.raises(InputError, match="start"):
+        attack(x, y, net, start=x[:2])
+
+
+def test_a_model_that_works_in_place_is_attacked_and_inputs_stay():
+    net = small_net()
+    x, y = examples(5, net)
+    kept = x.clone()
+    plain = attack(x, y, net)
+    same(plain, attack(x, y, lambda z: net(z.sub_(0.0).mul_(1.0))))
+    assert torch.equal(x, kept)
+
+
+def test_the_loss_too_is_independent_of_blocks_in_flight_at_many_rows():
+    net = small_net()
+    x, y = examples(70, net)
+    same(attack(x, y, net, block=16), attack(x, y, net, block=16, in_flight=3))

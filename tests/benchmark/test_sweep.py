@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from holdfast.benchmark.sweep import Sweep
-from holdfast.core.ledger import Ledger
-from holdfast.core.results import AttackResult
+from holdfast.core.ledger import Contradiction, Ledger
+from holdfast.core.results import AttackResult, Outcome
 from holdfast.data.adapt import as_data
 from holdfast.threats import Linf
 
@@ -42,7 +42,19 @@ def result(success, size):
 
 def rows(success, size):
     found = result(success, size)
-    return {k: getattr(found, k) for k in ("success", "size", "x_adv", "forwards", "backwards")}
+    return {
+        k: getattr(found, k)
+        for k in (
+            "success",
+            "size",
+            "x_adv",
+            "margin",
+            "loss",
+            "outcome",
+            "forwards",
+            "backwards",
+        )
+    }
 
 
 def test_evidence_counts_at_every_radius_it_covers():
@@ -59,7 +71,7 @@ def test_evidence_counts_at_every_radius_it_covers():
 def test_a_smaller_witness_replaces_a_larger_and_passes_are_added():
     found, ledger = sweep()
     before = int(ledger.forwards.sum())
-    found.take_attack(torch.tensor([1, 3]), rows([True, True], [0.02, 0.08]))
+    found.take_attack(torch.tensor([1, 3]), rows([True, True], [0.02, 0.08]), "pgd@linf:0.02")
     assert found.counts(0.02)[0] == 3
     assert found.counts(0.1)[0] == 2
     assert int(ledger.forwards.sum()) == before + 6
@@ -89,3 +101,19 @@ def test_certified_is_never_above_robust(radius):
     found, _ = sweep()
     robust, proved = found.counts(radius)
     assert proved <= robust
+
+
+def test_a_witness_inside_the_threat_counts_for_the_answer_itself():
+    found, ledger = sweep()
+    robust = ledger.count(Outcome.UNDECIDED, Outcome.CERTIFIED)
+    found.take_attack(torch.tensor([3]), rows([True], [0.08]), "pgd@linf:0.09")
+    assert ledger.count(Outcome.UNDECIDED, Outcome.CERTIFIED) == robust - 1
+    assert ledger.rows()["method"][3] == "pgd@linf:0.09"
+    found.take_attack(torch.tensor([4]), rows([True], [0.3]), "pgd@linf:0.3")
+    assert ledger.count(Outcome.UNDECIDED, Outcome.CERTIFIED) == robust - 1
+
+
+def test_falling_inside_the_certified_radius_is_a_contradiction():
+    found, _ = sweep()
+    with pytest.raises(Contradiction, match="example 2"):
+        found.take_attack(torch.tensor([2]), rows([True], [0.05]), "pgd@linf:0.05")

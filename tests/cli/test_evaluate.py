@@ -52,6 +52,7 @@ def test_warnings_are_lines_on_stderr(here, run_command):
     assert answer.err == "warning: the model has its initial weights: give weights\n"
 
 
+@pytest.mark.slow
 def test_radii_are_in_input_units_whatever_the_normalisation(here, run_command):
     def robust(*more):
         answer = evaluate(run_command, "--attacks", "fgsm", "--json", "--quiet", *more)
@@ -99,6 +100,7 @@ def test_attack_leaves_examples_that_other_tools_can_read(here, run_command):
             assert (found["x_adv"][broken] >= 0).all()
 
 
+@pytest.mark.slow
 def test_a_training_run_says_what_is_not_said(here, run_command):
     quick = ("--set", "training.epochs=1", "--set", "evaluation.radii=[0.05]", "--quiet")
     trained = run_command("train", "digits-standard", *quick, "--run", "runs/mine")

@@ -25,10 +25,11 @@ def test_descriptions_are_shown_without_quotes():
 
 
 @pytest.mark.parametrize("length", [78, 79, 300])
-def test_shortened_values_fit_and_keep_their_beginning(length):
-    text = shorten(described("x" * length))
+def test_shortened_values_fit_and_keep_both_ends(length):
+    text = shorten(described("x" * (length - 35) + "y" * 35))
     assert len(text) == min(length, 80)
-    assert text.startswith("x" * 70)
+    assert text.startswith("x" * 35)
+    assert text.endswith("y" * 35)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():

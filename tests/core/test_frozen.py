@@ -264,3 +264,46 @@ def test_evaluation_mode_restores_each_submodule(net):
     with evaluation_mode(net):
         assert not any(module.training for module in net.modules())
     assert same(before, traits(net))
+
+
+class Restless(nn.Module):
+    """Counts its calls in a buffer, replaces another, registers a third."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("kept", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        self.kept = self.kept + 1
+        if "late" not in self._buffers:
+            self.register_buffer("late", torch.ones(()))
+        return self.linear(x)
+
+
+@pytest.mark.parametrize("mode", ["eval", "batch"])
+def test_buffers_that_forward_changes_stay_as_they_were(mode):
+    model = Restless()
+    with FrozenModel(model, mode=mode) as frozen:
+        frozen.logits(torch.rand(4, 3))
+        frozen.value_and_grad(torch.rand(4, 3), lambda z: z[:, 0])
+    assert {name: float(b) for name, b in model.named_buffers()} == {"calls": 0.0, "kept": 0.0}
+
+
+def test_a_cache_of_parametrised_weights_is_not_filled_with_stand_ins():
+    from torch.nn.utils import parametrizations, parametrize
+
+    model = parametrizations.weight_norm(nn.Linear(3, 2))
+    x = torch.rand(4, 3)
+    with parametrize.cached():
+        with FrozenModel(model) as frozen:
+            frozen.value_and_grad(x, lambda z: z[:, 0])
+        model(x).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_parameters_that_are_not_there_yet_are_named():
+    with pytest.raises(InputError, match="not initialised"):
+        FrozenModel(nn.LazyLinear(2))

@@ -192,6 +192,7 @@ def test_wrong_runs_are_refused(tmp_path):
     assert not list(tmp_path.rglob("*.html"))
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_browser_opens_it_without_a_word(make_run, tmp_path):
     chromium = shutil.which("chromium") or shutil.which("google-chrome")

@@ -228,6 +228,7 @@ assert total >= 40, total
 """
 
 
+@pytest.mark.slow
 def test_a_journal_killed_at_any_moment_is_readable(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()

@@ -324,6 +324,7 @@ train(recipe("fgsm-rs"), data=examples(29), run=run, on_event=kill, **options)
 """
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_in_the_same_weights(tmp_path):
     script = tmp_path / "killed.py"
     script.write_text(KILLED)

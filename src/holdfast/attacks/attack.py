@@ -7,7 +7,7 @@ from torch import Tensor
 
 from holdfast.attacks.engine import Listener, Walk, ascend, search
 from holdfast.attacks.rows import Rows
-from holdfast.core.errors import InputError
+from holdfast.core.errors import InputError, described
 from holdfast.core.frozen import FrozenModel, Model, default_block, device_of
 from holdfast.core.numbers import number
 from holdfast.core.random import Keys
@@ -74,6 +74,8 @@ class GradientAttack:
         with frozen, torch.no_grad():
             if len(y) != len(x):
                 raise InputError("y", len(y), f"does not fit {len(x)} inputs", "give one each")
+            if start is not None:
+                check_start(start, x)
             keys = Keys.by_content(0, x) if keys is None else keys.to(frozen.device)
             options = {"keys": keys, "start": start, "targets": targets, "on_event": on_event}
             return search(self, frozen, x, y, threat, **options)  # type: ignore[arg-type]
@@ -94,6 +96,15 @@ class GradientAttack:
     def target(self, run: Tensor, y: Tensor, logits: Tensor) -> Tensor | None:
         """Untargeted."""
         return None
+
+
+def check_start(start: Tensor, x: Tensor) -> None:
+    """Refuses a start that does not fit the inputs or is not finite."""
+    shape = described(f"tensor of shape {tuple(start.shape)}")
+    if start.shape != x.shape:
+        raise InputError("start", shape, f"does not fit {tuple(x.shape)}", "give one per input")
+    if not bool(start.isfinite().all()):
+        raise InputError("start", shape, "holds NaN or infinity", "give finite points")
 
 
 def step_length(text: float | str, threat: Threat, rows: Rows, steps: int) -> float | Tensor:

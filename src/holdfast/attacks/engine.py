@@ -152,7 +152,10 @@ class _Search:
         for labels in (y, targets) if targets is not None else (y,):
             check_labels(labels, self.logits.shape[1])
         runs = attack.runs(self.logits.shape[1])
-        margin, loss = _goal(self.logits, y, targets), attack.objective(self.logits, y, targets)
+        margin = _goal(self.logits, y, targets)
+        loss = self._loss(self.logits, y, targets)
+        self.clean = margin, loss
+        self.checks = torch.zeros_like(y)
         self.found = Findings(x, margin, loss, runs)
         self.outcome = torch.full_like(y, Outcome.UNDECIDED)
         if targets is None:
@@ -171,14 +174,16 @@ class _Search:
         while True:
             busy = [lane for lane in self.lanes if self._refill(lane)]
             if not busy and not self.finals:
-                break
+                if not self.unconfirmed:
+                    break
+                self._confirm()
+                continue
             if not busy or self._waiting() >= self.block:
                 self._evaluate_finals()
             for lane in busy:
                 if lane in self.lanes:
                     self._advance(lane)
             self.listen(Tick(self.model.passes.forwards, self.model.passes.backwards))
-        self._confirm()
         return self._result(torch.arange(len(self.x), device=self.x.device))
 
     def _prepare(self, example: Tensor, run: Tensor) -> Rows:
@@ -260,7 +265,7 @@ class _Search:
         final = Final.join(waiting)
         logits = self._with_room(self.lanes[0], lambda: self.model.logits(final.point))
         margin = _goal(logits, final.y, final.target if self.targets is not None else None)
-        loss = self.attack.objective(logits, final.y, final.target)
+        loss = self._loss(logits, final.y, final.target)
         self.settled += 1
         self.found.record(final.example, final.run, final.point, margin, loss)
         steps = torch.full_like(final.run, self.attack.steps)
@@ -287,8 +292,21 @@ class _Search:
         logits = self._with_room(self.lanes[0], lambda: self.model.logits(x_adv))
         margin = _goal(logits, y, targets)
         holds = ~(margin > 0) & self.threat.rows(at).contains(x_adv, self.x[at])
+        self.checks[at] += 1
         self.outcome[at[holds]] = Outcome.BROKEN
-        self._report(at)
+        self._report(at[holds])
+        if not bool(holds.all()):
+            self._reopen(at[~holds], margin[~holds], self._loss(logits, y, targets)[~holds])
+
+    def _reopen(self, at: Tensor, margin: Tensor, loss: Tensor) -> None:
+        """Goes on with examples whose success did not hold on the fresh pass."""
+        worse = ~(margin < self.clean[0][at])
+        point = torch.where(wide(worse, self.x), self.x[at], self.found.x_adv[at])
+        margin = torch.where(worse, self.clean[0][at], margin)
+        self.found.reopen(at, point, margin, torch.where(worse, self.clean[1][at], loss))
+        self.supply.give_back(*self.found.open_runs(at))
+        self.settled += 1
+        self._finish(at)
 
     def _report(self, rows: Tensor) -> None:
         if len(rows):
@@ -298,10 +316,7 @@ class _Search:
         found = self.found
         forwards, backwards = found.passes(at)
         x_adv, outcome = found.x_adv[at], self.outcome[at]
-        attempted = (outcome != Outcome.MISCLASSIFIED).to(forwards)
-        forwards = (
-            forwards + 1 + attempted * (found.winner[at] < found.runs) * (found.winner[at] >= 0)
-        )
+        forwards = forwards + 1 + self.checks[at]
         computed = self.model.passes.forwards + self.model.passes.padding - self.before
         return AttackResult(
             x_adv=x_adv,
@@ -314,6 +329,16 @@ class _Search:
             outcome=outcome,
             padding=max(0, computed - int(forwards.sum())) if len(at) == len(self.x) else 0,
         )
+
+    def _loss(self, logits: Tensor, y: Tensor, aim: Tensor | None) -> Tensor:
+        """The attack's loss, in blocks of the fixed shape."""
+        rows = torch.arange(len(y), device=y.device)
+        values = []
+        for part in torch.split(rows, self.block):
+            full = torch.cat([part, part[:1].expand(self.block - len(part))])
+            target = None if aim is None else aim[full]
+            values.append(self.attack.objective(logits[full], y[full], target)[: len(part)])
+        return torch.cat(values)
 
     def _waiting(self) -> int:
         return sum(len(final.example) for final in self.finals)

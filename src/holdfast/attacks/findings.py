@@ -38,7 +38,23 @@ class Findings:
 
     def wanted(self, example: Tensor, run: Tensor) -> Tensor:
         """Whether a run can still change an example's answer, (b,) bool."""
-        return run < self.winner[example]
+        return (run < self.winner[example]) & ~self.ended[example, run]
+
+    def reopen(self, example: Tensor, x: Tensor, margin: Tensor, loss: Tensor) -> None:
+        """Takes back successes that did not hold: the example's open runs are wanted again.
+
+        Args:
+            example: (b,) whose success failed.
+            x: (b, *E) the best point known instead, with its `margin` (b,) and `loss` (b,).
+        """
+        self.winner[example] = self.runs
+        self.reported[example] = False
+        self.x_adv[example], self.margin[example], self.loss[example] = x, margin, loss
+
+    def open_runs(self, example: Tensor) -> tuple[Tensor, Tensor]:
+        """The (example, run) pairs that have not ended."""
+        which, run = (~self.ended[example]).nonzero(as_tuple=True)
+        return example[which], run
 
     def record(
         self, example: Tensor, run: Tensor, point: Tensor, margin: Tensor, loss: Tensor

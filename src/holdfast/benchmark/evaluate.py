@@ -14,6 +14,7 @@ import math
 import warnings as python_warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from holdfast.attacks.attack import Attack
 from holdfast.attacks.engine import Tick
 from holdfast.attacks.text import as_attacks
+from holdfast.benchmark.admission import check_examples, outputs_digest
 from holdfast.benchmark.probe import probe
 from holdfast.benchmark.result import Evaluation, Point, summarise
 from holdfast.benchmark.stages import Bound, Clean, Rows, Search, Stage, attack_result
@@ -157,6 +159,7 @@ class _Evaluation:
         in_flight = math.ceil(batch_size / block)
         frozen = FrozenModel(self.model, block=block, in_flight=in_flight, device=at)
         self.frozen, self.on_event, self.names = frozen, on_event or (lambda event: None), names
+        check_examples(self.data, self.threat)
         self.settings = self._settings(block)
         if run is not None:
             run.settings(self.settings)
@@ -220,7 +223,7 @@ class _Evaluation:
         for name in self.attacks:
             search = self._search(name, threat, sweep.best)
             at = self._own(sweep.stands(radius))
-            self._stage(search, at, lambda at, rows: sweep.take_attack(at, rows))
+            self._stage(search, at, partial(sweep.take_attack, method=search.name))
 
     def _stage(self, stage: Stage, at: Tensor, take: Callable[[Tensor, Rows], None]) -> None:
         """Runs a stage on the examples that the journal does not hold yet; takes all its rows."""
@@ -338,6 +341,7 @@ class _Evaluation:
             "device": self.frozen.device.type,
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
+            "outputs": outputs_digest(self.frozen, self.data),
         }
 
     def _answer(self) -> Evaluation:

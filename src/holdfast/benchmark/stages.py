@@ -55,14 +55,16 @@ class Clean:
     def run(self, data: ImageData, at: Tensor, emit: Emit) -> None:
         """One forward per example; refuses outputs that are not finite, or probabilities."""
         clock = _Clock()
-        for rows in torch.split(at, max(256, self.model.block or 1)):
-            x, y, _ = _inputs(self.model, data, rows)
+        block = self.model.block or len(at)
+        for rows in torch.split(at, block):
+            x, y, index = _inputs(self.model, data, _filled(rows, block))
             logits = self.model.logits(x)
-            _check_scores(logits, y, data.index[rows])
+            _check_scores(logits, y, index)
             confidence, prediction = torch.softmax(logits.double(), dim=1).max(dim=1)
             margin = margin_of(logits, y)
             found = {"prediction": prediction, "confidence": confidence.float(), "margin": margin}
             found["forwards"] = torch.ones_like(prediction)
+            found = {name: column[: len(rows)] for name, column in found.items()}
             emit(rows, _on_cpu(found) | clock.share(len(rows)))
 
 
@@ -86,7 +88,7 @@ class Bound:
         """One bound per example, in blocks of one shape."""
         clock = _Clock()
         for rows in torch.split(at, self.block):
-            padded = torch.cat([rows, rows[:1].expand(self.block - len(rows))])
+            padded = _filled(rows, self.block)
             x = data.inputs(padded).to(self.device)
             y = data.labels[padded].to(self.device)
             spec = margin_rows(y, self.graph.output_shape[0])
@@ -159,6 +161,11 @@ class _Clock:
 def _inputs(model: FrozenModel, data: ImageData, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     x, y = data.inputs(rows), data.labels[rows]
     return x.to(model.device), y.to(model.device), data.index[rows]
+
+
+def _filled(rows: Tensor, block: int) -> Tensor:
+    """The rows, repeated up to the shape of a block."""
+    return torch.cat([rows, rows[:1].expand(block - len(rows))])
 
 
 def _group(data: ImageData) -> int:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from holdfast.benchmark.stages import Rows
-from holdfast.core.ledger import Ledger
+from holdfast.benchmark.stages import Rows, attack_result
+from holdfast.core.ledger import Contradiction, Ledger
 from holdfast.core.results import Outcome
 from holdfast.data.images import ImageData
 from holdfast.threats.protocol import Threat
@@ -60,7 +60,7 @@ class Sweep:
         proved = at[rows["bound"] > 0]
         self.certified[proved] = self.certified[proved].clamp(min=radius)
 
-    def take_attack(self, at: Tensor, rows: Rows) -> None:
+    def take_attack(self, at: Tensor, rows: Rows, method: str) -> None:
         """Takes an attack's rows; a witness counts for every radius from its own size on."""
         broken = rows["success"]
         size = rows["size"].double()
@@ -68,6 +68,14 @@ class Sweep:
         self.best[at] = rows["x_adv"].to(self.best)
         self.ledger.forwards[at] += rows["forwards"]
         self.ledger.backwards[at] += rows["backwards"]
+        proved = self.certified[at] >= size + 1e-6 * size.clamp(min=1.0)
+        if bool((broken & proved).any()):
+            example = int(self.ledger.index[at[broken & proved][0]])
+            raise Contradiction(f"example {example} fell inside its certified radius (by {method})")
+        inside = broken & (size <= self.radius + 1e-6 * max(1.0, self.radius))
+        if bool(inside.any()):
+            late = {name: column[inside] for name, column in rows.items()}
+            self.ledger.take_points(at[inside], attack_result(late), method)
 
     def counts(self, radius: float) -> tuple[int, int]:
         """How many examples are neither misclassified nor broken, and how many certified."""

@@ -56,10 +56,11 @@ class OutOfMemory(HoldfastError):
 
 
 def shorten(value: object) -> str:
-    """The value as one line of at most 80 characters: `repr`, its middle left out where too long."""
+    """The value as one line of at most 80 characters: `repr`, without its middle if too long."""
     text = value if isinstance(value, _Raw) else repr(value)
     text = " ".join(text.split())
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2 - 2]}...{text[1 - _SHOWN // 2 :]}"
+    half = _SHOWN // 2
+    return text if len(text) <= _SHOWN else f"{text[: half - 2]}...{text[1 - half :]}"
 
 
 class _Raw(str):

@@ -10,11 +10,13 @@ differently for different shapes.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
 
 from holdfast.core.counting import PassCounter
 from holdfast.core.errors import InputError, OutOfMemory, described
@@ -35,6 +37,19 @@ def evaluation_mode(model: Model) -> Iterator[None]:
     finally:
         for module, mode in zip(modules, modes, strict=True):
             module.training = mode
+
+
+@contextmanager
+def _same_buffers(model: Model) -> Iterator[None]:
+    """Removes, on exit, buffers that the model registered in the meantime."""
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    names = [set(module._buffers) for module in modules]
+    try:
+        yield
+    finally:
+        for module, before in zip(modules, names, strict=True):
+            for name in set(module._buffers) - before:
+                del module._buffers[name]
 
 
 class FrozenModel:
@@ -71,18 +86,21 @@ class FrozenModel:
             raise InputError("mode", mode, "is not known", "use 'eval', 'batch' or 'train'")
         self.model, self.mode, self.block, self.in_flight = model, mode, block, in_flight
         self.passes = PassCounter()
-        self._swaps = _detached(model, buffers=mode == "batch")
+        self._swaps = _detached(model, buffers=mode != "train")
         self.device = torch.device(device) if device is not None else device_of(model)
-        self._guards: list[AbstractContextManager[None]] = []
+        self._guards: list[ExitStack] = []
 
     def __enter__(self) -> "FrozenModel":
-        guard = evaluation_mode(self.model) if self.mode == "eval" else nullcontext()
-        guard.__enter__()
+        guard = ExitStack()
+        if self.mode == "eval":
+            guard.enter_context(evaluation_mode(self.model))
+        if self.mode != "train":
+            guard.enter_context(_same_buffers(self.model))
         self._guards.append(guard)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._guards.pop().__exit__(None, None, None)
+        self._guards.pop().close()
 
     def logits(self, x: Tensor) -> Tensor:
         """The logits (B, K) of x (B, *E), without a graph; one forward per row."""
@@ -120,14 +138,15 @@ class FrozenModel:
         self.passes.forwards += len(x)
         try:
             with _swapped(self._swaps):
-                logits = self.model(x)
+                logits = self.model(x.clone())  # a model may work on its input in place
         except (torch.OutOfMemoryError, RuntimeError) as cause:
             if not _is_out_of_memory(cause):
                 raise
             raise OutOfMemory(
                 f"{len(x)} rows do not fit into memory; use a smaller --block"
             ) from cause
-        return check_logits(logits, len(x))
+        logits = check_logits(logits, len(x))
+        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
     def _blocks(self, x: Tensor) -> Iterator[tuple[Tensor, int]]:
         """The input in blocks of the fixed shape; the last is padded with its own first row."""
@@ -184,6 +203,9 @@ def _detached(model: Model, *, buffers: bool) -> list[Swap]:
         parameters = cast(dict[str, Any], module._parameters)
         own_buffers = cast(dict[str, Any], module._buffers)
         for name, value in parameters.items():
+            if is_lazy(value):
+                shown = described(f"parameter {name!r}")
+                raise InputError("model", shown, "is not initialised", "run the model once")
             if value is not None:
                 swaps.append((parameters, name, value.detach()))
         for name, value in own_buffers.items() if buffers else ():
@@ -194,13 +216,16 @@ def _detached(model: Model, *, buffers: bool) -> list[Swap]:
 
 @contextmanager
 def _swapped(swaps: list[Swap]) -> Iterator[None]:
-    """Puts the stand-ins in place and the module's own tensors back."""
+    """Puts the stand-ins in place and the module's own tensors back; caches of parametrised
+    weights are put aside as well, so that none is made from stand-ins."""
+    cache, parametrize._cache = parametrize._cache, {}
     own = [home[name] for home, name, _ in swaps]
     try:
         for home, name, stand_in in swaps:
             home[name] = stand_in
         yield
     finally:
+        parametrize._cache = cache
         for (home, name, _), value in zip(swaps, own, strict=True):
             home[name] = value
 

@@ -65,16 +65,21 @@ class Ledger:
         self, at: Tensor, prediction: Tensor, confidence: Tensor, margin: Tensor
     ) -> None:
         """The answers on clean inputs: a margin that is not positive is a misclassification."""
-        self.prediction[at], self.confidence[at] = prediction.cpu(), confidence.cpu()
-        self.margin[at] = margin.cpu()
+        self.prediction[at] = prediction.cpu()
+        self.confidence[at] = confidence.cpu().to(self.confidence)
+        self.margin[at] = margin.cpu().to(self.margin)
         self.forwards[at] += 1
         self._decide(at, ~(margin.cpu() > 0), Outcome.MISCLASSIFIED, "clean")
 
     def take_attack(self, at: Tensor, result: AttackResult, method: str) -> None:
         """What an attack found; broken rows keep the witness, others the best iterate so far."""
-        margin, broken = result.margin.cpu(), result.success.cpu()
         self.forwards[at] += result.forwards.cpu()
         self.backwards[at] += result.backwards.cpu()
+        self.take_points(at, result, method)
+
+    def take_points(self, at: Tensor, result: AttackResult, method: str) -> None:
+        """The points of an attack without its passes."""
+        margin, broken = result.margin.cpu(), result.success.cpu()
         better = broken | (margin <= self.margin[at])
         rows = at[better]
         if self.x_adv is None:
