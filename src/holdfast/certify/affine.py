@@ -147,12 +147,12 @@ class Scale(Affine):
 
     def linear(self, x: Tensor, values: Values) -> Tensor:
         """The scaled input."""
-        factor = values[self.factor]
+        factor = values.floating(self.factor)
         return x / factor if self.divide else x * factor
 
     def absolute(self, x: Tensor, values: Values) -> Tensor:
         """The input scaled by the absolute value."""
-        factor = values[self.factor].abs()
+        factor = values.floating(self.factor).abs()
         return x / factor if self.divide else x * factor
 
     def terms(self, values: Values) -> int:
@@ -168,16 +168,16 @@ class Shift(Affine):
     subtract: bool = False
 
     def linear(self, x: Tensor, values: Values) -> Tensor:
-        """The input."""
-        return x
+        """The input, in the shape of the sum."""
+        return x.expand(torch.broadcast_shapes(x.shape, values[self.constant].shape))
 
     def absolute(self, x: Tensor, values: Values) -> Tensor:
-        """The input."""
-        return x
+        """The input, in the shape of the sum."""
+        return self.linear(x, values)
 
     def offset(self, values: Values) -> Tensor:
         """The constant, with its sign."""
-        constant = values[self.constant]
+        constant = values.floating(self.constant)
         return -constant if self.subtract else constant
 
     def terms(self, values: Values) -> int:

@@ -129,9 +129,8 @@ def _dropout(call: Call) -> Chain:
 
 
 def _same_type(call: Call) -> Chain:
-    wanted = call.arguments.get("dtype")
-    if wanted not in (None, torch.float32, torch.float64):
-        call.refuse(f"it rounds to {wanted}")
+    if not isinstance(call["self"], Data):
+        call.refuse("a constant takes its type from the input; write it as .to(x.dtype)")
     return ()
 
 

@@ -3,6 +3,9 @@
 A graph refers to its constants by number. `Constants.bind` looks each one up in the user's module,
 by name, at every evaluation: an optimiser step, a loaded checkpoint or a move to another device is
 seen at once, and gradients flow into the module's own parameters.
+
+What a model computes from them is computed in their own dtype, as the model does it, and cast last:
+the sign of a float32 weight less 0.1 may be another one in float64.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -61,7 +64,7 @@ class Constants:
     sources: tuple[Source, ...]
 
     def bind(self, dtype: torch.dtype, device: torch.device) -> "Values":
-        """The constants for one evaluation, floating ones in `dtype`, all on `device`."""
+        """The constants for one evaluation, floating ones cast to `dtype`, all on `device`."""
         return Values(self, dtype, device)
 
     def named(self, name: str) -> Tensor:
@@ -88,14 +91,26 @@ class Values:
 
     def __init__(self, constants: Constants, dtype: torch.dtype, device: torch.device):
         self._constants, self._dtype, self._device = constants, dtype, device
-        self._known: dict[int, Tensor] = {}
+        self._stored: dict[int, Tensor] = {}
+        self._cast: dict[int, Tensor] = {}
 
     def __getitem__(self, constant: Constant) -> Tensor:
-        if constant.index not in self._known:
-            value = self._evaluated(self._constants.sources[constant.index])
+        if constant.index not in self._cast:
+            value = self._own(constant)
             dtype = self._dtype if value.is_floating_point() else value.dtype
-            self._known[constant.index] = value.to(self._device, dtype)
-        return self._known[constant.index]
+            self._cast[constant.index] = value.to(dtype)
+        return self._cast[constant.index]
+
+    def floating(self, constant: Constant) -> Tensor:
+        """The constant in the dtype of the evaluation, also where it is whole numbers or a mask."""
+        return self[constant].to(self._dtype)
+
+    def _own(self, constant: Constant) -> Tensor:
+        """The constant in its own dtype."""
+        if constant.index not in self._stored:
+            value = self._evaluated(self._constants.sources[constant.index])
+            self._stored[constant.index] = value.to(self._device)
+        return self._stored[constant.index]
 
     def _evaluated(self, source: Source) -> Tensor:
         if isinstance(source, Named):
@@ -103,8 +118,6 @@ class Values:
         if isinstance(source, Fixed):
             fixed = source.value
             return fixed if isinstance(fixed, Tensor) else torch.tensor(fixed, dtype=self._dtype)
-        args, kwargs = tree_map_only(
-            Constant, lambda each: self[each], (source.args, dict(source.kwargs))
-        )
+        args, kwargs = tree_map_only(Constant, self._own, (source.args, dict(source.kwargs)))
         value: Tensor = source.target(*args, **kwargs)
         return value

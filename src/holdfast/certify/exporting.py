@@ -18,6 +18,8 @@ from torch.export import ExportedProgram
 
 from holdfast.core.errors import CaptureError, shorten
 
+_TALKATIVE = ("torch.fx.experimental.symbolic_shapes", "torch._subclasses.fake_tensor")
+
 
 def export(model: nn.Module, example: Tensor) -> ExportedProgram:
     """The exported program of a module in evaluation mode, for an example (2, *E).
@@ -52,12 +54,14 @@ def _reason(cause: Exception) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps away the tracer's log, warnings and program listings; its errors are raised by us."""
-    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
-    disabled = logger.disabled
-    logger.disabled = True
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    before = [logger.disabled for logger in loggers]
     try:
+        for logger in loggers:
+            logger.disabled = True
         with warnings.catch_warnings(), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.disabled = disabled
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled

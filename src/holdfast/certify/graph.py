@@ -15,11 +15,10 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from holdfast.certify.comparison import compare
 from holdfast.certify.constants import Constants, Values
 from holdfast.certify.ops import Node
-from holdfast.certify.rounding import Box
 from holdfast.certify.tracing import trace
 from holdfast.core.errors import CaptureError, InputError, described
 from holdfast.core.frozen import device_of, evaluation_mode
@@ -101,12 +100,14 @@ def capture(
         device: where to trace; None means the device of the model.
 
     Guarantee: the module is as before, also after an error; the graph's forward has been compared
-        with the module's on batches of one and of three random examples.
-    Cost: one trace (0.1 to 2 seconds, more for a hundred layers) and four float64 forwards.
+        with the module's on batches of one and of three random examples (`comparison.py`).
+    Cost: one trace (0.1 to 2 seconds, more for a hundred layers), four forwards of the model, and
+        four in float64.
 
     Raises:
         CaptureError: an operation that is not known, named with its module, a batch size that is
-            frozen, examples that are mixed, or a graph that differs from the model.
+            frozen, examples that are mixed, random numbers, half precision, a value that depends
+            on the dtype, or a graph that differs from the model.
 
     Example:
         >>> graph = capture(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), (4,))
@@ -122,7 +123,7 @@ def capture(
     example = _example(model, tuple(input_shape), place)
     with evaluation_mode(model):
         graph = Graph(*trace(model, example[:2]))
-        _compare(graph, model, example)
+        compare(graph, model, example)
     return graph
 
 
@@ -131,50 +132,3 @@ def _example(model: nn.Module, shape: tuple[int, ...], device: torch.device) -> 
     floats = (each.dtype for each in model.parameters() if each.is_floating_point())
     keys = Keys.of(0, range(3), device=device).fold("capture")
     return keys.uniform(shape).to(device, next(floats, torch.get_default_dtype()))
-
-
-def _compare(graph: Graph, model: nn.Module, x: Tensor) -> None:
-    """Raises CaptureError unless the two agree, on three rows and on one."""
-    for rows in (x, x[:1]):
-        if not _agree(graph, model, rows.double()) and not _agree(graph, model, rows):
-            raise CaptureError(
-                f"the captured graph differs from the model on a batch of {len(rows)}; "
-                "the model must be deterministic and treat each example alone"
-            )
-
-
-def _agree(graph: Graph, model: nn.Module, x: Tensor) -> bool:
-    """Whether graph and model agree in the dtype of x up to rounding; a wrong graph is far off."""
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    copies = {  # copied in case the model writes its buffers
-        name: value.to(x.dtype if value.is_floating_point() else value.dtype, copy=True)
-        for name, value in tensors.items()
-    }
-    try:
-        with torch.no_grad():
-            wanted, found = functional_call(model, copies, (x.clone(),)), graph.forward(x)
-            return found.shape == wanted.shape and _close(found, wanted, graph, x)
-    except (RuntimeError, TypeError):
-        return False
-
-
-def _close(found: Tensor, wanted: Tensor, graph: Graph, x: Tensor) -> bool:
-    """Equal up to a fixed fraction of the scale, or to what the a-priori rounding radius allows.
-
-    The radius serves networks whose sums cancel; it is never taken beyond a hundredth of the scale.
-    """
-    finite = wanted.isfinite()
-    if not torch.equal(found.isfinite(), finite):
-        return False
-    error = (found - wanted).where(finite, 0.0).abs()
-    scale = 1 + wanted.where(finite, 0.0).abs().amax()
-    if bool((error <= 1e4 * torch.finfo(x.dtype).eps * scale).all()):
-        return True
-    if x.dtype != torch.float64:
-        return False
-    box = graph.walk(
-        Box(x, x),
-        lambda node, each, values: node.op.interval(each, values, rigorous=True),
-        like=x,
-    )[-1]
-    return bool((error <= torch.minimum(box.upper - box.lower, scale / 100)).all())

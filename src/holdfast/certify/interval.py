@@ -91,7 +91,8 @@ class Interval:
 
         Raises:
             CaptureError: the module holds an operation that is not supported.
-            InputError: x or spec does not fit the model.
+            InputError: x or spec does not fit the model; x is so far outside the threat's box that
+                no input is in the threat.
             UnsupportedThreat: the threat has no hull, or no support function where it is needed.
         """
         del keys
@@ -201,13 +202,24 @@ def bound_rows(
 
 
 def hull_box(threat: Hulled, x: Tensor, *, rigorous: bool) -> Box:
-    """The threat's hull; widened by what computing it may have rounded if `rigorous`."""
+    """The threat's hull; widened by what computing it may have rounded if `rigorous`.
+
+    Raises:
+        UnsupportedThreat: the threat has no hull.
+        InputError: the hull of an example is empty, which would certify anything.
+    """
     if not hasattr(threat, "hull"):
         raise UnsupportedThreat(
             f"interval bounds need a threat with a hull; {type(threat).__name__} has none"
         )
     box = Box(*threat.hull(x))
-    return widened_hull(box, x) if rigorous else box
+    box = widened_hull(box, x) if rigorous else box
+    empty = (box.lower > box.upper).nonzero()
+    if len(empty):
+        found = described(f"example {int(empty[0, 0])}")
+        remedy = "give inputs in the box, or a threat with the box of your data"
+        raise InputError("x", found, "lies outside the threat's box, so nothing is in it", remedy)
+    return box
 
 
 def _supported(threat: object) -> Supported:

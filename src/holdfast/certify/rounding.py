@@ -1,11 +1,12 @@
 """How far rounding can move a bound, known before it is computed.
 
 What a rigorous bound covers: the network as a function over the real numbers, with the stored
-parameters and constants as they are. Batch norm is folded inside the analysis; other constants
-that a model computes from its parameters (a weight-normalised weight, a product of buffers) count
-as stored, at the value that float64 gives. It does not cover the rounding of the deployed forward
-pass in float32, a process that flushes subnormal numbers, or a product of two weights that
-underflows; an overflow gives a bound that is not finite, which proves nothing.
+parameters and constants as they are. Batch norm is folded inside the analysis; other constants that
+a model computes from its parameters (a weight-normalised, rounded or binarised weight) count as
+stored, at the value that the model itself computes in their own dtype. It does not cover the
+rounding of the deployed forward pass in float32, a process that flushes subnormal numbers, or a
+product of two weights that underflows; an overflow gives a bound that is not finite, which proves
+nothing.
 
 The model of arithmetic is the standard one: every +, -, *, / and square root has a relative error
 of at most u = 2^-53, a product or quotient that underflows an absolute error below 2^-1022. A sum

@@ -6,7 +6,8 @@ operations, and drops what the output does not need.
 
 What would make a bound wrong in silence is refused: a value whose first axis is not the batch
 (mixing examples, or a batch size frozen by the tracing), a branch on the batch size or on data, a
-tensor read after an in-place operation changed it through a view.
+tensor read after an in-place operation changed it through a view, a random constant, a value of
+less than single precision.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,14 @@ from holdfast.certify.aten import RULES, VIEWS
 from holdfast.certify.calls import Call, Data, Size
 from holdfast.certify.constants import Constant, Constants, Fixed, Folded, Named, Source
 from holdfast.certify.exporting import export
+from holdfast.certify.fxnodes import (
+    base_name,
+    mutates,
+    named_arguments,
+    path,
+    place,
+    unpredictable,
+)
 from holdfast.certify.ops import Input, Node, Op
 from holdfast.core.errors import CaptureError, shorten
 
@@ -80,7 +89,7 @@ class _Walk:
             elif node.op == "output":
                 return self._needed(self._output(node))
             else:
-                self.values[node] = _Unusable(f"{node.op} {_place(node)} is not supported")
+                self.values[node] = _Unusable(f"{node.op} {place(node)} is not supported")
             self.roots.setdefault(node, node)
         raise CaptureError("the exported program has no output")
 
@@ -91,6 +100,7 @@ class _Walk:
             return self._constant(Fixed(self.program.constants[spec.target]))
         if spec.kind is not InputKind.USER_INPUT or self.nodes:
             return _Unusable(f"input {node.name} is not a tensor or not the first")
+        _check_precision(node)
         shape = node.meta["val"].shape
         self.batch = shape[0]
         if isinstance(self.batch, int):
@@ -108,40 +118,49 @@ class _Walk:
         if not any(isinstance(leaf, Data) for leaf in leaves):
             return self._fold(node, arguments, leaves)
         if node.meta.get("val") is None:
-            return _Unusable(f"{_name(node)} {_place(node)} has no value")
-        if _name(node) not in RULES:
-            raise CaptureError(f"{_name(node)} {_place(node)} is not supported; {_SUPPORTED}")
+            return _Unusable(f"{base_name(node)} {place(node)} has no value")
+        if base_name(node) not in RULES:
+            raise CaptureError(f"{base_name(node)} {place(node)} is not supported; {_SUPPORTED}")
         for leaf in leaves:
             if isinstance(leaf, _Unusable):
                 raise CaptureError(leaf.reason)
-        return self._operate(node, _named_arguments(node, arguments))
+        return self._operate(node, named_arguments(node, arguments))
 
     def _fold(self, node: FxNode, arguments: Any, leaves: list[Any]) -> _Value:
         """A call on constants only becomes a constant."""
-        for leaf in leaves:
-            if isinstance(leaf, _Unusable):
-                return leaf
-            if isinstance(leaf, Size | torch.SymInt):
-                return _Unusable(f"{_name(node)} {_place(node)} depends on the batch size")
-        if not isinstance(node.meta.get("val"), Tensor):
-            return _Unusable(f"{_name(node)} {_place(node)} is not supported")
-        target: Any = node.target
-        if _name(node) == "detach" or not _mutates(node):
-            target = torch.ops.aten.detach.default if _name(node) == "detach" else target
+        target: Any = torch.ops.aten.detach.default if base_name(node) == "detach" else node.target
+        reason = self._unfoldable(node, leaves)
+        if reason is None:
             return self._constant(Folded(target, *arguments))
-        reason = f"{_name(node)}_ {_place(node)} changes a constant in place"
-        self._spoil(node.args[0], reason)
+        if mutates(node):
+            self._spoil(node.args[0], reason)
         return _Unusable(reason)
 
+    def _unfoldable(self, node: FxNode, leaves: list[Any]) -> str | None:
+        """Why a call on constants only is no constant, if it is none."""
+        for leaf in leaves:
+            if isinstance(leaf, _Unusable):
+                return leaf.reason
+            if isinstance(leaf, Size | torch.SymInt):
+                return f"{base_name(node)} {place(node)} depends on the batch size"
+        if not isinstance(node.meta.get("val"), Tensor):
+            return f"{base_name(node)} {place(node)} is not supported"
+        if mutates(node) and base_name(node) != "detach":
+            return f"{base_name(node)}_ {place(node)} changes a constant in place"
+        reason = unpredictable(node)
+        return None if reason is None else f"{base_name(node)} {place(node)} {reason}"
+
     def _operate(self, node: FxNode, arguments: Mapping[str, Any]) -> Data:
-        name, place = _name(node), _place(node)
-        call = Call(name, arguments, self._shape(node), place, self._number)
+        name = base_name(node)
+        call = Call(name, arguments, self._shape(node), place(node), self._number)
         if name not in _RESHAPES and any(isinstance(x, Size) for x in tree_leaves(arguments)):
             call.refuse("it depends on the batch size")
         inputs = tuple(operand.index for operand in call.operands)
         result = call.operands[0]
-        for op in RULES[name](call):
-            result = self._append(op, inputs, call.shape, node)
+        chain = RULES[name](call)
+        for op in chain:
+            shape = call.shape if op is chain[-1] else result.shape
+            result = self._append(op, inputs, shape, node)
             inputs = (result.index,)
         self._alias(node, name)
         return result
@@ -150,15 +169,16 @@ class _Walk:
         """The shape without the batch axis, which must come first and nowhere else."""
         value = node.meta["val"]
         if not isinstance(value, Tensor):
-            raise CaptureError(f"{_name(node)} {_place(node)} returns several values")
+            raise CaptureError(f"{base_name(node)} {place(node)} returns several values")
+        _check_precision(node)
         shape = tuple(value.shape)
         if not shape or isinstance(shape[0], int) or shape[0].node.expr != self.batch.node.expr:
             raise CaptureError(
-                f"{_name(node)} {_place(node)} mixes examples or fixes their number: the first "
+                f"{base_name(node)} {place(node)} mixes examples or fixes their number: the first "
                 f"axis of its result {shorten(shape)} is not the batch; use flatten(1)"
             )
         if not all(isinstance(size, int) for size in shape[1:]):
-            raise CaptureError(f"{_name(node)} {_place(node)} has no fixed shape")
+            raise CaptureError(f"{base_name(node)} {place(node)} has no fixed shape")
         return shape[1:]
 
     def _alias(self, node: FxNode, name: str) -> None:
@@ -167,9 +187,9 @@ class _Walk:
         The tracer itself reads the result, not the target, where the target is used again.
         """
         source = next((each for each in node.args if isinstance(each, FxNode)), node)
-        if _mutates(node):
+        if mutates(node):
             root = self.roots[source]
-            reason = f"{name}_ {_place(node)} changes a tensor in place that is read later"
+            reason = f"{name}_ {place(node)} changes a tensor in place that is read later"
             for other in [each for each, base in self.roots.items() if base is root]:
                 self._spoil(other, reason)
             self.roots[node] = root
@@ -200,9 +220,9 @@ class _Walk:
     def _append(
         self, op: Op, inputs: tuple[int, ...], shape: tuple[int, ...], node: FxNode
     ) -> Data:
-        place = len(self.nodes)
-        self.nodes.append(Node(place, op, inputs, shape, node.name, _path(node)))
-        return Data(place, shape)
+        index = len(self.nodes)
+        self.nodes.append(Node(index, op, inputs, shape, node.name, path(node)))
+        return Data(index, shape)
 
     def _constant(self, source: Source) -> Constant:
         self.sources.append(source)
@@ -212,40 +232,16 @@ class _Walk:
         return self._constant(Fixed(value))
 
 
+def _check_precision(node: FxNode) -> None:
+    """Raises CaptureError for a value that is not of single or double precision."""
+    dtype = node.meta["val"].dtype
+    if dtype not in (torch.float32, torch.float64):
+        raise CaptureError(
+            f"{base_name(node)} {place(node)} gives {dtype}, whose rounding no bound covers; "
+            "leave out the cast, or capture the model in float32, model.float()"
+        )
+
+
 def _renumbered(node: Node, places: Mapping[int, int]) -> Node:
     inputs = tuple(places[index] for index in node.inputs)
     return replace(node, place=places[node.place], inputs=inputs)
-
-
-def _named_arguments(node: FxNode, arguments: Any) -> dict[str, Any]:
-    """The arguments by the names of the operation's schema, defaults filled in."""
-    target: Any = node.target
-    schema = target._schema
-    args, kwargs = arguments
-    named = {each.name: each.default_value for each in schema.arguments}
-    named |= dict(zip((each.name for each in schema.arguments), args, strict=False))
-    return named | kwargs
-
-
-def _name(node: FxNode) -> str:
-    """The base name of the operation, without overload and in-place mark."""
-    schema = getattr(node.target, "_schema", None)
-    if schema is None:
-        return getattr(node.target, "__name__", str(node.target))
-    base = schema.name.rpartition("::")[2]
-    return base.removesuffix("_") if schema.is_mutable else base
-
-
-def _mutates(node: FxNode) -> bool:
-    schema = getattr(node.target, "_schema", None)
-    return schema is not None and schema.is_mutable
-
-
-def _path(node: FxNode) -> str:
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    return stack[-1][0] if stack and not stack[-1][0].startswith("_") else ""
-
-
-def _place(node: FxNode) -> str:
-    path = _path(node)
-    return f"at '{path}' (node {node.name})" if path else f"in the model (node {node.name})"
