@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from certify.nets import SHAPE, inputs
-from holdfast.certify import capture
+from certify.nets import SHAPE, Ball2, Function, Hull, inputs, samples
+from holdfast.certify import Interval, capture
 from holdfast.certify.affine import BatchNorm, Convolution, Linear, Scale
 from holdfast.certify.interval import boxes
 from holdfast.certify.rounding import Box
@@ -87,3 +87,90 @@ def test_a_division_by_zero_bounds_nothing():
     box = boxes(graph, Box(-torch.ones(1, 2), torch.ones(1, 2)), rigorous=False)[-1]
     assert box.lower[0, 0] == -0.5
     assert not box.lower[0, 1].isfinite()
+
+
+CONSTANTS = {
+    "int8": torch.tensor([-128, 3, 2], dtype=torch.int8),
+    "uint8": torch.tensor([128, 3, 2], dtype=torch.uint8),
+    "int64": torch.tensor([-(2**63), 3, 2]),
+    "mask": torch.tensor([True, False, True]),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+@pytest.mark.parametrize("method", ["hull", "support"])
+def test_whole_numbers_and_masks_are_factors_and_offsets(name, method):
+    """|-128| is -128 in int8, and a mask has no absolute value."""
+    constant = CONSTANTS[name]
+    functions = [lambda x: x * constant, lambda x: x + constant, lambda x: (x * constant).relu()]
+    if name != "mask":
+        functions += [lambda x: x - constant, lambda x: constant - x, lambda x: x / constant]
+    x = inputs(2, (3,))
+    for function in functions:
+        bounds = Interval(first_layer=method).bound(
+            capture(Function(function), (3,)), x, Ball2(0.1), torch.eye(3)
+        )
+        lowest, highest = function(x - 0.1), function(x + 0.1)
+        low, high = torch.minimum(lowest, highest), torch.maximum(lowest, highest)
+        slack = 1e-12 * (1 + high.abs() + low.abs())
+        assert (bounds.lower <= low).all()
+        assert (bounds.upper >= high).all()
+        assert (low - bounds.lower <= slack).all()
+        assert (bounds.upper - high <= slack).all()
+
+
+class Widening(nn.Module):
+    """A first map to fewer features, a constant that broadcasts over more, and a last layer."""
+
+    def __init__(self, first, function, features, *middle):
+        super().__init__()
+        self.first, self.function = first, function
+        self.rest = nn.Sequential(*middle, nn.Flatten(), nn.Linear(features, 4))
+
+    def forward(self, x):
+        return self.rest(self.function(self.first(x)))
+
+
+C5 = torch.tensor([0.3, -1.0, 2.0, 0.0, 0.7])
+MEAN, STD = torch.tensor([0.2, 0.4, 0.5]).view(3, 1, 1), torch.tensor([0.5, 0.3, 2.0]).view(3, 1, 1)
+WIDENING = {
+    "sum": (lambda: Widening(nn.Linear(6, 1), lambda x: x + C5, 5), (6,)),
+    "difference": (lambda: Widening(nn.Linear(6, 1), lambda x: x - C5, 5), (6,)),
+    "reversed": (lambda: Widening(nn.Linear(6, 1), lambda x: C5 - x, 5), (6,)),
+    "rsub": (lambda: Widening(nn.Linear(6, 1), lambda x: torch.rsub(x, C5), 5), (6,)),
+    "relu": (lambda: Widening(nn.Linear(6, 1), lambda x: x + C5, 5, nn.ReLU()), (6,)),
+    "channels": (lambda: Widening(nn.Identity(), lambda x: (x - MEAN) / STD, 126), (1, 7, 6)),
+    "convolution": (
+        lambda: Widening(nn.Identity(), lambda x: (x - MEAN) / STD, 40, nn.Conv2d(3, 2, 3)),
+        (1, 7, 6),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WIDENING)
+@pytest.mark.parametrize("method", ["hull", "support"])
+def test_constants_broadcast_over_features(name, method):
+    """Samples stay inside; without a nonlinearity the bounds on logits are attained."""
+    build, shape = WIDENING[name]
+    model = build()
+    with torch.no_grad():
+        for index, weight in enumerate(model.parameters()):
+            weight.copy_(inputs(1, tuple(weight.shape), seed=index)[0] - 0.5)
+    x = inputs(2, shape)
+    threat = Hull(0.1) if method == "hull" else Ball2(0.1)
+    graph = capture(model, shape)
+    bounds = Interval(first_layer=method).bound(graph, x, threat, torch.eye(4))
+    points = samples(x - 0.1, x + 0.1, 60)
+    if method == "support":
+        points = x + (points - x) / (len(x[0].flatten()) ** 0.5)
+    double = model.double()
+    with torch.no_grad():
+        values = double(points.flatten(0, 1)).view(60, 2, 4)
+    assert (values >= bounds.lower).all()
+    assert (values <= bounds.upper).all()
+    if name in ("relu", "convolution") or method == "hull":
+        return
+    gradient = torch.autograd.functional.jacobian(lambda z: double(z)[0], x[:1]).flatten(1)
+    torch.testing.assert_close(
+        bounds.upper[0] - bounds.lower[0], 0.2 * gradient.norm(dim=1), atol=1e-6, rtol=1e-6
+    )

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from certify.nets import graph, inputs
-from holdfast.certify import capture
+from certify.nets import Hull, graph, inputs
+from holdfast.certify import Interval, capture
 from holdfast.certify.constants import Constant, Constants, Fixed, Folded, Named
 
 
@@ -46,7 +46,7 @@ def test_values_are_computed_when_asked_for_and_once(table):
     values = constants.bind(torch.float64, torch.device("cpu"))
     folded = values[Constant(2)]
     assert folded.dtype == torch.float64
-    torch.testing.assert_close(folded, model.weight.double().exp())
+    assert torch.equal(folded, model.weight.exp().double())
     assert values[Constant(2)] is folded
     assert values[Constant(1)].item() == 2.5
     with pytest.raises(AttributeError):
@@ -58,6 +58,36 @@ def test_a_constant_of_the_same_dtype_is_the_tensor_itself(table):
     assert constants.bind(torch.float32, torch.device("cpu"))[Constant(0)] is model.weight
 
 
+class Quantised(nn.Module):
+    """A weight folded from float32 numbers that lie on the edge of a rounding rule."""
+
+    def __init__(self, rule):
+        super().__init__()
+        self.weight, self.rule = nn.Parameter(torch.tensor([[0.1, 0.3, 0.35, -0.2]] * 3)), rule
+
+    def forward(self, x):
+        return torch.nn.functional.linear(x, self.rule(self.weight))
+
+
+@pytest.mark.parametrize("rule", [lambda w: torch.sign(w - 0.1), lambda w: torch.round(w / 0.1)])
+def test_folded_constants_are_those_of_the_deployed_model(rule):
+    """In float64 sign(w - 0.1) is 1 and round(0.35 / 0.1) is 3; the model itself has 0 and 4."""
+    model = Quantised(rule)
+    wide = rule(model.weight.double())
+    assert not torch.equal(wide.float(), rule(model.weight))
+    captured = capture(model, (4,))
+    bounds = Interval().bound(captured, torch.eye(4), Hull(0.0), torch.eye(3))
+    wanted = rule(model.weight.detach()).double().T
+    torch.testing.assert_close(bounds.lower, wanted, atol=1e-12, rtol=0)
+    torch.testing.assert_close(bounds.upper, wanted, atol=1e-12, rtol=0)
+
+
+def test_gradients_flow_through_a_folded_constant_into_another_dtype():
+    model = Quantised(torch.exp)
+    capture(model, (4,)).forward(torch.eye(4).double()).sum().backward()
+    torch.testing.assert_close(model.weight.grad, model.weight.detach().exp())
+
+
 def test_names_look_through_folded_constants(table):
     assert table[1].names([Constant(2), Constant(1), Constant(0)]) == ["weight"]
     assert "first.parametrizations.weight.original0" in graph("functional").parameters
@@ -67,3 +97,4 @@ def test_whole_numbers_keep_their_type():
     index = Fixed(torch.tensor([1, 2]))
     values = Constants(nn.Identity(), (index,)).bind(torch.float64, torch.device("cpu"))
     assert values[Constant(0)].dtype == torch.int64
+    assert values.floating(Constant(0)).dtype == torch.float64

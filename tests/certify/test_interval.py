@@ -321,6 +321,21 @@ def test_bad_input_is_named():
         Interval().bound(nn.Conv2d(2, 3, 2), x.float(), Hull(0.1), torch.eye(5))
 
 
+@pytest.mark.parametrize("mode", ["rigorous", "fast"])
+@pytest.mark.parametrize("method", ["hull", "support"])
+@pytest.mark.parametrize("threat", [Linf(0.1), L2(0.1)])
+def test_an_example_around_which_the_threat_is_empty_is_refused(mode, method, threat):
+    """An empty hull has its lower end above the upper one, which would prove any margin."""
+    x = inputs(3, (2,)).float()
+    x[1, 0] = 1.5
+    method = Interval(mode=mode, first_layer=method)
+    with pytest.raises(InputError, match=r"^x=example 1: lies outside the threat's box.*box"):
+        method.bound(small_net(), x, threat, margin_rows(torch.tensor([0, 0, 1]), 2))
+    x[1, 0] = 1.05
+    bounds = method.bound(small_net(), x, threat, margin_rows(torch.tensor([0, 0, 1]), 2))
+    assert (bounds.lower <= bounds.upper).all()
+
+
 def test_a_module_is_captured_and_left_as_found():
     model = small_net().train()
     x = torch.tensor([[0.5, 0.5]])

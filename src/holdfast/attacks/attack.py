@@ -1,5 +1,6 @@
 """What an attack is, and what every gradient attack does around the engine."""
 
+from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -125,6 +126,7 @@ def step_length(text: float | str, threat: Threat, rows: Rows, steps: int) -> fl
     return factor * reach
 
 
+@lru_cache
 def parse_step(text: float | str, steps: int) -> tuple[float, bool]:
     """A step size as (factor, whether it is relative to the radius)."""
     if isinstance(text, str) and text == "auto":

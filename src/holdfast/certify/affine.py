@@ -169,7 +169,8 @@ class Shift(Affine):
 
     def linear(self, x: Tensor, values: Values) -> Tensor:
         """The input, in the shape of the sum."""
-        return x.expand(torch.broadcast_shapes(x.shape, values[self.constant].shape))
+        shapes = x.shape, values[self.constant].shape
+        return x.expand(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
 
     def absolute(self, x: Tensor, values: Values) -> Tensor:
         """The input, in the shape of the sum."""

@@ -128,12 +128,6 @@ def _dropout(call: Call) -> Chain:
     return ()
 
 
-def _same_type(call: Call) -> Chain:
-    if not isinstance(call["self"], Data):
-        call.refuse("a constant takes its type from the input; write it as .to(x.dtype)")
-    return ()
-
-
 def _mean(call: Call) -> Chain:
     dims = call["dim"] if "dim" in call.arguments else None
     if not dims or call.arguments.get("dtype") is not None:
@@ -240,6 +234,9 @@ def _hardtanh(call: Call) -> Chain:
     return (Clamp(call["min_val"], call["max_val"]),)
 
 
+CASTS = ("to", "_to_copy", "type_as")
+"""Operations that only change a type; the walk refuses types of less than single precision."""
+
 RULES: dict[str, Rule] = {
     "linear": _linear,
     "conv1d": _convolution(1),
@@ -281,8 +278,8 @@ RULES: dict[str, Rule] = {
         _reshape,
     ),
     **dict.fromkeys(("contiguous", "clone", "alias", "detach"), _pass_on),
+    **dict.fromkeys(CASTS, _pass_on),
     **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout"), _dropout),
-    **dict.fromkeys(("to", "_to_copy", "type_as"), _same_type),
 }
 
 VIEWS = frozenset(

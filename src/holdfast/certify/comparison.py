@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _REPEATED = 16.0
 _CLOSE = {torch.float64: 2e-12, torch.float32: 1e-5}
 _CANCELLED = {torch.float64: 1e-2, torch.float32: 1e-3}
+_SINGLE = 2.0**-23
 
 
 def compare(graph: "Graph", model: nn.Module, x: Tensor) -> None:
@@ -74,8 +75,9 @@ def _repeated(model: nn.Module, x: Tensor) -> Tensor:
 def _agrees(graph: "Graph", model: nn.Module, x: Tensor, wanted: Tensor, double: bool) -> bool:
     """Whether the graph gives what is wanted, up to rounding.
 
-    A fixed fraction of the scale is allowed, or what the a-priori rounding radius says: the radius
-    serves networks whose sums cancel, and is never taken beyond a small fraction of the scale.
+    A fixed fraction of the scale is allowed, or what the a-priori rounding radius says. The radius
+    serves networks whose sums cancel; it is never taken beyond a small fraction of the scale, which
+    is one unit of float32 for a float32 model in float64.
     """
     try:
         found = _called(model, graph.forward, x, double=double)
@@ -84,21 +86,19 @@ def _agrees(graph: "Graph", model: nn.Module, x: Tensor, wanted: Tensor, double:
     dtype = torch.float64 if double else x.dtype
     if _close(found, wanted, _CLOSE[dtype]):
         return True
+    most = _SINGLE if double and x.dtype == torch.float32 else _CANCELLED[dtype]
+    return _close(found, wanted, most, _radius(graph, x.double(), dtype))
+
+
+def _radius(graph: "Graph", x: Tensor, dtype: torch.dtype) -> Tensor:
+    """What rounding in a dtype may move the graph's value at most, twice; x in float64."""
     with torch.no_grad():
-        radius = _radius(graph, x.double()) * (
-            torch.finfo(dtype).eps / torch.finfo(torch.double).eps
-        )
-    return _close(found, wanted, _CANCELLED[dtype], radius)
-
-
-def _radius(graph: "Graph", x: Tensor) -> Tensor:
-    """Twice what rounding may move the graph's value in float64, at most."""
-    box = graph.walk(
-        Box(x, x),
-        lambda node, each, values: node.op.interval(each, values, rigorous=True),
-        like=x,
-    )[-1]
-    return box.upper - box.lower
+        box = graph.walk(
+            Box(x, x),
+            lambda node, each, values: node.op.interval(each, values, rigorous=True),
+            like=x,
+        )[-1]
+    return (box.upper - box.lower) * (torch.finfo(dtype).eps / torch.finfo(x.dtype).eps)
 
 
 def _close(found: Tensor, wanted: Tensor, most: float, radius: Tensor | None = None) -> bool:
@@ -134,7 +134,8 @@ def _called(
         for name, value in tensors.items()
     }
     x = x.double() if double else x.clone()
-    with torch.no_grad(), _Widened() if double else nullcontext():
+    widened = _Widened() if double else nullcontext()  # type: ignore[no-untyped-call]
+    with torch.no_grad(), widened:
         value: Tensor = functional_call(_Beside(model, call), copies, (x,))
     return value
 

@@ -91,8 +91,7 @@ class Interval:
 
         Raises:
             CaptureError: the module holds an operation that is not supported.
-            InputError: x or spec does not fit the model; x is so far outside the threat's box that
-                no input is in the threat.
+            InputError: x or spec does not fit the model; the threat around x is empty.
             UnsupportedThreat: the threat has no hull, or no support function where it is needed.
         """
         del keys

@@ -20,7 +20,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Node as FxNode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from holdfast.certify.aten import RULES, VIEWS
+from holdfast.certify.aten import CASTS, RULES, VIEWS
 from holdfast.certify.calls import Call, Data, Size
 from holdfast.certify.constants import Constant, Constants, Fixed, Folded, Named, Source
 from holdfast.certify.exporting import export
@@ -124,6 +124,9 @@ class _Walk:
         for leaf in leaves:
             if isinstance(leaf, _Unusable):
                 raise CaptureError(leaf.reason)
+        if base_name(node) in CASTS and isinstance(arguments[0][0], Constant):
+            dtype = node.meta["val"].dtype  # a constant in the type of the input
+            return self._constant(Folded(torch.ops.aten.to.dtype, (arguments[0][0], dtype), {}))
         return self._operate(node, named_arguments(node, arguments))
 
     def _fold(self, node: FxNode, arguments: Any, leaves: list[Any]) -> _Value:
@@ -238,7 +241,7 @@ def _check_precision(node: FxNode) -> None:
     if dtype not in (torch.float32, torch.float64):
         raise CaptureError(
             f"{base_name(node)} {place(node)} gives {dtype}, whose rounding no bound covers; "
-            "leave out the cast, or capture the model in float32, model.float()"
+            "leave out the cast, or capture model.float()"
         )
 
 
