@@ -12,6 +12,8 @@ from holdfast.certify.affine import Shift
 from holdfast.certify.comparison import compare
 from holdfast.certify.constants import Constant, Constants, Fixed
 from holdfast.certify.graph import Graph
+from holdfast.certify.interval import boxes
+from holdfast.certify.rounding import Box
 from holdfast.core.errors import CaptureError
 
 SINGLE = torch.arange(12.0).view(2, 6) / 7  # float32, held by no module
@@ -59,10 +61,11 @@ def test_a_model_that_depends_on_the_dtype_is_refused(size):
 
 def test_dependence_on_the_dtype_is_refused_behind_many_layers():
     """The a-priori radius of a deep network is large; it must not excuse a difference."""
-    deep = nn.Sequential(*(layer for _ in range(20) for layer in (nn.Linear(9, 9), nn.ReLU())))
+    layers = [nn.Linear(16, 16, bias=False) for _ in range(30)]
     with torch.no_grad():
-        for weight in deep.parameters():
-            weight.copy_(inputs(1, tuple(weight.shape), seed=weight.numel())[0] - 0.2)
+        for index, layer in enumerate(layers):
+            layer.weight.copy_(1.2 * (inputs(1, (16, 16), seed=index)[0] - 0.5))
+    deep = nn.Sequential(*(each for layer in layers for each in (layer, nn.ReLU())))
 
     class Branch(nn.Module):
         def __init__(self, size):
@@ -72,9 +75,11 @@ def test_dependence_on_the_dtype_is_refused_behind_many_layers():
         def forward(self, x):
             return self.deep(x) * (1 + (self.size if x.dtype == torch.float32 else 0.0))
 
-    capture(Branch(0.0), (9,))
+    graph, x = capture(Branch(0.0), (16,)), inputs(3, (16,))
+    box = boxes(graph, Box(x, x), rigorous=True)[-1]
+    assert (box.upper - box.lower > 1e-3).any()
     with pytest.raises(CaptureError, match="differs"):
-        capture(Branch(1e-4), (9,))
+        capture(Branch(1e-4), (16,))
 
 
 CAPTURED = {
