@@ -1,6 +1,7 @@
 """What every test runs under: quiet threads, a data folder if there is one, no stray state."""
 
 import os
+import signal
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
 
@@ -46,7 +47,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_configure() -> None:
-    """Numbers as on every machine: no denormals flushed, no reduced precision on a GPU."""
+    """The same on every machine: no denormals flushed, no reduced precision on a GPU, and an
+    interrupt that is heard, also by processes that tests start (background jobs inherit a deaf
+    one)."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_flush_denormal(False)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
