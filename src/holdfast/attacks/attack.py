@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks.engine import Listener, Walk, ascend, search
-from holdfast.attacks.rows import Rows
 from holdfast.core.errors import InputError, described
 from holdfast.core.frozen import FrozenModel, Model, default_block, device_of
 from holdfast.core.numbers import number
@@ -82,13 +81,23 @@ class GradientAttack:
             return search(self, frozen, x, y, threat, **options)  # type: ignore[arg-type]
 
     def perturb(
-        self: Walk, frozen: FrozenModel, x: Tensor, y: Tensor, threat: Threat, *, keys: Keys
+        self: Walk,
+        frozen: FrozenModel,
+        x: Tensor,
+        y: Tensor,
+        threat: Threat,
+        *,
+        keys: Keys,
+        start: Tensor | None = None,
     ) -> Tensor:
         """The last iterate of one run on a whole batch, (B, *E): the inner maximiser of training.
 
+        Args:
+            start: (B, *E) where the run begins, taken as it is; None is the attack's own start.
+
         Cost: `steps` forwards and backwards per example; nothing is checked or re-evaluated.
         """
-        return ascend(self, frozen, x, y, threat, keys=keys)
+        return ascend(self, frozen, x, y, threat, keys=keys, start=start)
 
     def runs(self, classes: int) -> int:
         """One run of each example."""
@@ -108,7 +117,7 @@ def check_start(start: Tensor, x: Tensor) -> None:
         raise InputError("start", shape, "holds NaN or infinity", "give finite points")
 
 
-def step_length(text: float | str, threat: Threat, rows: Rows, steps: int) -> float | Tensor:
+def step_length(text: float | str, threat: Threat, steps: int) -> float | Tensor:
     """A step's length in the threat's units: a number, or a (b,) tensor for per-example radii.
 
     Args:

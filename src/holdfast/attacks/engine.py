@@ -80,11 +80,19 @@ Listener = Callable[[Finished | Tick], None]
 
 
 def ascend(
-    attack: Walk, model: FrozenModel, x: Tensor, y: Tensor, threat: Threat, *, keys: Keys
+    attack: Walk,
+    model: FrozenModel,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    *,
+    keys: Keys,
+    start: Tensor | None = None,
 ) -> Tensor:
     """The iterate after the attack's last step of its first run, for a whole batch at once.
 
-    No early exit, no best iterate, no final evaluation: what adversarial training needs.
+    No early exit, no best iterate, no final evaluation: what adversarial training needs. A `start`
+    (B, *E) replaces the attack's own and is taken as it is.
 
     Cost: `steps` forwards and backwards per example.
     """
@@ -93,6 +101,8 @@ def ascend(
         torch.arange(len(x), device=x.device), zero, zero, keys.fold(0), x, x, y, None, threat
     )
     rows.point = attack.begin(rows)
+    if start is not None:
+        rows.point = start
     for _ in range(attack.steps):
         _, _, gradient = model.value_and_grad(
             rows.point, lambda logits: attack.objective(logits, y, None)

@@ -68,14 +68,14 @@ class FGSM(GradientAttack):
 
     def advance(self, rows: Rows, gradient: Tensor) -> Tensor:
         """One steepest step, projected."""
-        length = step_length(self.step_size, rows.threat, rows, 1)
+        length = step_length(self.step_size, rows.threat, 1)
         step = rows.threat.steepest(gradient, length)
         return rows.threat.project(step.add_(rows.point), rows.origin)
 
 
 def half_corner(signs: Tensor, rows: Rows) -> Tensor:
     """The clean inputs moved by half a radius: the steepest step along random signs."""
-    length = step_length("eps/2", rows.threat, rows, 1)
+    length = step_length("eps/2", rows.threat, 1)
     return rows.origin + rows.threat.steepest(signs, length)
 
 

@@ -106,7 +106,7 @@ class PGD(GradientAttack):
         if self.momentum:
             scale = per_example(norm(gradient, 1).clamp_min(1e-30), gradient)
             gradient = rows.memory["momentum"].mul_(self.momentum).add_(gradient / scale)
-        length = step_length(self.step_size, rows.threat, rows, self.steps)
+        length = step_length(self.step_size, rows.threat, self.steps)
         if self.schedule != _STEADY:
             length = length * self._factors(rows.point)[rows.step.clamp(max=self.steps - 1)]
         step = rows.threat.steepest(gradient, length)

@@ -24,12 +24,16 @@ from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys
 from holdfast.core.recipes import hyperparameters
 from holdfast.core.results import ObjectiveResult
-from holdfast.losses.cross_entropy import cross_entropy
 from holdfast.threats.base import Ball
 from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.fitting import AttackMode, Smoothing, bare, fit, keys_or_content
 from holdfast.training.objectives.protocol import Passes
 
+_OWN_STARTS: dict[str, Literal["clean", "random", "corner"]] = {
+    "uniform": "random",
+    "corner": "corner",
+}
+"""The starts that the attack draws itself; the others are given to it, or are the clean input."""
 _STEPS = {
     "uniform": "1.25*eps",
     "ball": "1.25*eps",
@@ -109,28 +113,14 @@ class FGSMRS:
         keys: Keys,
     ) -> Tensor:
         """The inputs after the one step, (B, *E)."""
+        start = None
         if self.start == "previous":
-            point = threat.project(x + _cropped(state, x), x)
-            return self._stepped(frozen, point, x, y, threat)
-        if self.start == "ball":
-            point = _without_box(threat).sample(x, keys=keys.fold(0).fold("start"))
-            return self._stepped(frozen, point, x, y, threat)
-        starts: dict[str, Literal["clean", "random", "corner"]] = {
-            "uniform": "random",
-            "zero": "clean",
-            "corner": "corner",
-        }
-        attack = FGSM(start=starts[self.start], step_size=self.step)
-        return attack.perturb(frozen, x, y, threat, keys=keys)
-
-    def _stepped(
-        self, frozen: FrozenModel, point: Tensor, x: Tensor, y: Tensor, threat: Threat
-    ) -> Tensor:
-        """One step from a point of the ball, projected onto ball and box."""
-        factor, relative = parse_step(self.step, 1)
-        _, _, gradient = frozen.value_and_grad(point, lambda logits: cross_entropy(logits, y))
-        step = threat.steepest(gradient, factor * threat.reach if relative else factor)
-        return threat.project(step.add_(point), x)
+            start = threat.project(x + _cropped(state, x), x)
+        elif self.start == "ball":
+            start = _without_box(threat).sample(x, keys=keys.fold(0).fold("start"))
+        own = _OWN_STARTS.get(self.start, "clean")
+        attack = FGSM(start=own, step_size=self.step)
+        return attack.perturb(frozen, x, y, threat, keys=keys, start=start)
 
 
 def _without_box(threat: Threat) -> Threat:
