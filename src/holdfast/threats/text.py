@@ -1,8 +1,10 @@
 """The text form of a threat, as the command, recipes and records write it.
 
     linf:8/255    l2:0.5,box=none    linf:0.1,box=-1:1    l1:12,projection=clip    l2:inf
+    l0:5,per=pixel    gaussian:0.1    spatial:rot=30,shift=3
 
-A name of the catalogue, a colon, the radius, then options `key=value` after commas.
+A name of the catalogue, a colon, the radius (of noise, its level), then options `key=value` after
+commas. A spatial threat has options only.
 """
 
 from dataclasses import fields
@@ -33,11 +35,12 @@ def parse(text: str) -> "Threat":
         raise InputError("threat", text, "is not a text", _REMEDY)
     head, *rest = (part.strip() for part in text.split(","))
     name, _, radius = (part.strip() for part in head.partition(":"))
-    entry = THREATS[name.lower()]
+    kind = THREATS[name.lower()].load()
+    if hasattr(kind, "from_text"):
+        return kind.from_text(text)
     if not radius:
         raise InputError("threat", text, "has no radius", _REMEDY)
-    kind = entry.load()
-    known = [field.name for field in fields(kind) if field.name != "radius"]
+    known = [field.name for field in fields(kind)][1:]
     return kind(radius, **_options(rest, known))
 
 
