@@ -2,7 +2,8 @@
 
 `build_model` makes a registered network or one of the user's own; `save_model`, `load_model` and
 `load_weights` keep it as safetensors; `holdfast.models.convert` brings foreign pickles into that
-form. The constructors themselves stand in files of their own (`holdfast.models.mnist.mnist_conv`).
+form. Wrappers that hide gradients or are random (`InputQuantised`, `Saturated`, `Randomised`, ...)
+are traps on which an evaluation is tested. The constructors themselves stand in files of their own (`holdfast.models.mnist.mnist_conv`).
 """
 
 from holdfast.core.lazy import attach
@@ -21,6 +22,16 @@ __getattr__, __dir__, __all__ = attach(
         "parameter_count": ".description",
         "Normalize": ".normalize",
         "Normalized": ".normalize",
+        "Detached": ".masked",
+        "InputQuantised": ".masked",
+        "KWinners": ".masked",
+        "Probabilities": ".masked",
+        "Quantise": ".masked",
+        "Saturated": ".masked",
+        "InnerOptimisation": ".purified",
+        "Purify": ".purified",
+        "PostAveraged": ".randomised",
+        "Randomised": ".randomised",
         "Binarize": ".layers",
         "Clamp": ".layers",
         "Metadata": ".store",

@@ -6,8 +6,10 @@ from holdfast.core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "CLP": ".logit_pairing",
         "FGSMRS": ".fgsm_rs",
         "IBP": ".interval",
+        "LSQ": ".logit_pairing",
         "OBJECTIVES": ".catalogue",
         "Objective": ".protocol",
         "PGDAT": ".pgd_at",

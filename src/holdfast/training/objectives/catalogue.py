@@ -37,4 +37,20 @@ OBJECTIVES = Catalogue(
         guarantee="without the clean part, an upper bound on the loss over the threat",
         cost="3 forwards, 3 backwards (two of each for the bounds)",
     ),
+    Entry(
+        name="clp",
+        target=f"{_HOME}.logit_pairing:CLP",
+        summary="clean logit pairing on noisy inputs; hides gradients and defends little",
+        source="Kannan et al. 2018, arXiv:1803.06373; Andriushchenko 2024, Table 3.6",
+        guarantee="none of robustness",
+        cost="1 forward, 1 backward",
+    ),
+    Entry(
+        name="lsq",
+        target=f"{_HOME}.logit_pairing:LSQ",
+        summary="logit squeezing on noisy inputs; hides gradients and defends little",
+        source="Kannan et al. 2018, arXiv:1803.06373; Andriushchenko 2024, Table 3.6",
+        guarantee="none of robustness",
+        cost="1 forward, 1 backward",
+    ),
 )
