@@ -41,3 +41,10 @@ def test_text_stays_text_unrounded_and_escaped():
     assert "$no_math$ &lt;b&gt;" in drawn
     assert ">0.00015<" in drawn
     assert not re.search(r'="[^"]*\d\.\d{3}', drawn)
+
+
+def test_room_on_the_right_narrows_the_axes():
+    narrow = svg(_line, name="a", alt="A line", size=(310, 190), right=50)
+    assert 'viewBox="0 0 310 190"' in narrow
+    ends = [max(map(float, re.findall(r"M 56 [\d.]+ L ([\d.]+)", d))) for d in (_draw(), narrow)]
+    assert ends == [298, 260]

@@ -71,3 +71,21 @@ def test_without_margins_there_is_no_histogram():
     assert margin_histogram({"outcome": ["broken"]}) is None
     assert margin_histogram({"outcome": ["broken"], "margin": [math.nan]}) is None
     assert margin_histogram({"outcome": ["broken"] * 2, "margin": [0.0, 0.0]}) is not None
+
+
+def test_many_attacks_share_one_part(evaluated):
+    result = evaluated().result
+    falls, standing, rows = (3, 2, 0, 4, 1, 5), 34, []
+    for number, fell in enumerate(falls):
+        standing -= fell
+        rows.append({"name": f"race-{number}", "robust_accuracy": standing / 37})
+    labels = [key.label for key in outcome_bar(result | {"attacks": rows}).keys]
+    assert labels == ["certified 11", "undecided 8", "broken 15", "misclassified 3"]
+    few = [key.label for key in outcome_bar(result | {"attacks": rows[-1:]}).keys]
+    assert few[2] == "broken by race-5 15"
+
+
+def test_what_the_attacks_do_not_account_for_is_not_lost(evaluated):
+    result = evaluated().result
+    labels = [key.label for key in outcome_bar(result | {"attacks": result["attacks"][:1]}).keys]
+    assert labels[2] == "broken 15"

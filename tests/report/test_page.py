@@ -192,6 +192,40 @@ def test_wrong_runs_are_refused(tmp_path):
     assert not list(tmp_path.rglob("*.html"))
 
 
+FLAG = {"code": "zero-gradients", "severity": "severe", "evidence": HOSTILE, "advice": HOSTILE}
+AUDIT = {"sampled": 5, "found": 0, "bound": 0.45, "discarded": 8, "protocol": "standard"}
+SANITY = {"radii": [0.0, 0.1, 0.4], "robust": [0.9, 0.5, 0.0]}
+PROTOCOL = {"name": "fast", "version": "fast/1", "hash": "0a1b"}
+
+
+def test_flags_stand_before_the_answer_and_put_a_comparison_in_doubt(make_run):
+    bare = {"metrics": False, "gallery": False}
+    flagged = {"flags": [FLAG], "audit": AUDIT, "sanity": SANITY, "protocol": PROTOCOL}
+    one, two = make_run(extra=flagged, model="one", **bare), make_run(model="two", **bare)
+    page = _read(write_report(one))
+    words = " ".join(page.text)
+    assert words.index("What was seen") < words.index("certified: proved at least")
+    assert words.count("Audit: of the 8 examples") == 1
+    assert "Step by step" in words
+    assert "the 2 steps of the protocol fast/1" in words
+    assert "stronger with the radius?" in words
+    assert len(page.all("script")) == 1
+    assert page.misplaced == []
+    words = " ".join(_read(write_report([one, two])).text)
+    assert "A severe flag puts this in doubt: see one." in words
+    assert "differ in protocol (fast/1, a list of attacks)" in words
+    assert words.count("What the attacks cost") == 1
+
+
+def test_that_no_flag_fired_is_said_only_by_runs_that_looked(make_run):
+    bare = {"metrics": False, "gallery": False}
+    looked = " ".join(_read(write_report(make_run(extra={"flags": []}, **bare))).text)
+    assert looked.count("No flag fired") == 1
+    old = " ".join(_read(write_report(make_run(**bare))).text)
+    assert "No flag fired" not in old
+    assert "Can this number be believed?" not in old
+
+
 @pytest.mark.slow
 @pytest.mark.browser
 def test_a_browser_opens_it_without_a_word(make_run, tmp_path):

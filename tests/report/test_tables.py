@@ -103,3 +103,12 @@ def test_text_columns_are_aligned(hostile):
 def test_csv_survives_quotes_and_line_breaks():
     table = Table((Column("name"), Column("n", "count")), (('a "b",\nc', 3.0),))
     assert list(csv.reader(io.StringIO(table.csv()))) == [["name", "n"], ['a "b",\nc', "3"]]
+
+
+def test_attacks_that_count_their_examples_show_them(evaluation):
+    rows = [row | {"examples": 30, "broken": 7} for row in evaluation.result["attacks"]]
+    counted = tables.attacks([evaluation.result | {"attacks": rows}, evaluation])
+    assert [column.name for column in counted.columns][2:4] == ["examples", "broken"]
+    assert counted.rows[0][2:4] == (30, 7)
+    assert counted.shown()[-1][2] == "–"
+    assert "examples" not in [column.name for column in tables.attacks(evaluation).columns]

@@ -62,3 +62,18 @@ def test_nested_settings_become_dotted_rows():
     record = Record("n", "f", settings={"a": {"b": 1, "c": [1, 2]}, "d": None})
     view = part(record, "n", "run-1")
     assert view.settings == (("a.b", "1"), ("a.c", "1, 2"), ("d", "–"))
+
+
+def test_new_views_are_left_out_where_a_run_has_nothing_for_them(view, make_run):
+    assert view.trust is None
+    assert view.sanity is None
+    assert view.sizes is None
+    assert len(view.flow.steps) == 5
+    extra = {"flags": [], "sanity": {"radii": [0.1, 0.2], "robust": [0.5, 0.0]}}
+    run = make_run(extra=extra)
+    rows = {name: list(values) for name, values in run.read_examples().items()}
+    run.write_examples(rows | {"size": [0.1 * at / len(rows["size"]) for at in range(37)]})
+    full = part(read_record(run), "net", "run-1")
+    assert full.trust.flags == ()
+    assert full.sanity.name == "run-1-sanity"
+    assert any(key.label == "radius 0.1" for key in full.sizes.keys)

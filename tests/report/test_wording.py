@@ -73,3 +73,10 @@ def test_a_comparison_is_certain_only_where_proof_exceeds_what_attacks_left():
     assert wording.comparison([_named("a", 0.5, None), _named("b", 0.6, None)]).startswith(
         "Nothing is proved of any; the attacks leave most to b"
     )
+
+
+def test_a_protocol_stands_for_its_steps():
+    told = {"attacks": ATTACKS, "protocol": {"name": "fast", "version": "fast/1", "hash": "0a"}}
+    assert "by the 2 steps of the protocol fast/1, each" in wording.upper_side(ROBUST | told)
+    assert "fgsm and pgd-20-2" in wording.upper_side(ROBUST | told | {"protocol": None})
+    assert wording.protocol({"protocol": {"name": "standard"}}) == "standard"

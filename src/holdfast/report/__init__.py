@@ -10,6 +10,8 @@ from holdfast.core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "flag_lines": ".flags",
+        "trust": ".flags",
         "Column": ".tables",
         "Drawing": ".drawing",
         "Record": ".records",

@@ -73,13 +73,16 @@ class Drawing:
     caption: str = ""
 
 
-def svg(draw: Callable[["Axes"], None], *, name: str, alt: str, size: tuple[int, int]) -> str:
+def svg(
+    draw: Callable[["Axes"], None], *, name: str, alt: str, size: tuple[int, int], right: int = 12
+) -> str:
     """What `draw` puts on one pair of axes, as an inline SVG element.
 
     Args:
         name: prefix of its identifiers, unlike that of any other figure of the page.
         alt: its description.
         size: width and height in px.
+        right: room beside the axes, in px; a second vertical axis needs more.
 
     Guarantee: the same bytes for the same drawing and version of matplotlib.
     """
@@ -90,8 +93,8 @@ def svg(draw: Callable[["Axes"], None], *, name: str, alt: str, size: tuple[int,
     with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-        left, right, low, high = 56 / width, 1 - 12 / width, 44 / height, 1 - 10 / height
-        axes = figure.add_axes((left, low, right - left, high - low))
+        left, end, low, high = 56 / width, 1 - right / width, 44 / height, 1 - 10 / height
+        axes = figure.add_axes((left, low, end - left, high - low))
         _plain(axes)
         draw(axes)
         sink = io.StringIO()

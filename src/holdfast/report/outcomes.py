@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Result = Mapping[str, Any]
 
 SIZE = (440, 260)
+MOST_ATTACKS = 4
 OUTCOMES = ("certified", "undecided", "broken", "misclassified")
 
 
@@ -118,12 +119,7 @@ def _parts(result: Result) -> list[_Part]:
     clean = round(result["clean_accuracy"] * total)
     robust = round(result["robust_accuracy"] * total)
     proved = round((result.get("certified_accuracy") or 0) * total)
-    standing, broken = clean, []
-    for place, attack in enumerate(result.get("attacks") or ()):
-        after = round(attack["robust_accuracy"] * total)
-        strength = max(0.35, 1 - 0.3 * place)
-        broken.append(_Part(f"broken by {attack['name']}", "broken", strength, standing - after))
-        standing = after
+    broken = _broken(result, clean, robust)
     parts = [
         _Part("certified", "certified", 1, proved),
         _Part("undecided", "undecided", 1, robust - proved),
@@ -133,12 +129,26 @@ def _parts(result: Result) -> list[_Part]:
     return [part for part in parts if part.count > 0]
 
 
+def _broken(result: Result, clean: int, robust: int) -> list[_Part]:
+    """The broken ones by attack; together where more than a few attacks broke some, or where the
+    attacks do not account for all."""
+    standing, broken = clean, []
+    for place, attack in enumerate(result.get("attacks") or ()):
+        after = round(attack["robust_accuracy"] * result["examples"])
+        strength = max(0.35, 1 - 0.3 * place)
+        broken.append(_Part(f"broken by {attack['name']}", "broken", strength, standing - after))
+        standing = after
+    if sum(part.count > 0 for part in broken) > MOST_ATTACKS or standing != robust:
+        return [_Part("broken", "broken", 1, clean - robust)]
+    return broken
+
+
 def _segment(part: _Part, left: float, width: float) -> str:
     """One part of the bar, in percent of its width; its share is written into it where there is
     room."""
     share = escape(wording.percent(width / 100))
     look, text = f"in-{part.role}" + (" faint" if part.strength < 1 else ""), ""
-    if width >= 12:
+    if width >= 14:
         text = f'<text x="{left + width / 2:.3f}%" y="50%" class="{look}">{share}</text>'
     place = f'x="{left:.3f}%" width="{width:.3f}%" height="100%"'
     box = f'<rect {place} class="part {part.role}" fill-opacity="{part.strength:.2g}"/>'

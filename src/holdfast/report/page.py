@@ -16,8 +16,10 @@ import holdfast
 from holdfast.core.errors import InputError
 from holdfast.report import tables, wording
 from holdfast.report.drawing import Drawing
+from holdfast.report.flags import QUESTION
 from holdfast.report.grids import Grid, data_uri, grid
 from holdfast.report.palette import DARK, LIGHT, variables
+from holdfast.report.passes import accuracy_against_passes
 from holdfast.report.radius import accuracy_against_radius
 from holdfast.report.records import Record, distinct, read_record
 from holdfast.report.tables import Table
@@ -39,6 +41,7 @@ class Page:
         claim: the answer in one sentence.
         parts: one per run.
         radius: accuracy against the radius of all runs, or None.
+        passes: accuracy against the passes spent, of all runs, or None.
         summary: the table of several runs, or None.
         warnings: what concerns the comparison.
     """
@@ -48,6 +51,7 @@ class Page:
     claim: str
     parts: tuple[Part, ...]
     radius: Drawing | None
+    passes: Drawing | None
     summary: Grid | None
     warnings: tuple[str, ...]
 
@@ -108,6 +112,7 @@ def render(records: Sequence[Record], *, title: str | None = None) -> str:
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data_uri=data_uri,
         percent=wording.percent,
+        question=QUESTION,
         version=holdfast.__version__,
     )
     return html + "\n"
@@ -130,12 +135,21 @@ def _page(records: Sequence[Record], title: str | None) -> Page:
     return Page(
         title=title or (names[0] if not several else f"{len(parts)} models compared"),
         where=_common(results) if several else parts[0].where,
-        claim=wording.comparison(results) if several else parts[0].claim,
+        claim=wording.comparison(results) + _doubt(parts) if several else parts[0].claim,
         parts=parts,
         radius=accuracy_against_radius(results, labels),
+        passes=accuracy_against_passes(results, labels),
         summary=grid(_varying(tables.summary(results)), "summary") if several and results else None,
         warnings=tuple(_differences(results)) if several else (),
     )
+
+
+def _doubt(parts: Sequence[Part]) -> str:
+    """Whose numbers a severe flag puts in doubt, after the comparison that rests on them."""
+    doubted = [each.name for each in parts if each.trust and each.trust.severe]
+    if not doubted:
+        return ""
+    return f" A severe flag puts this in doubt: see {', '.join(doubted)}."
 
 
 def _varying(table: Table) -> Table:
@@ -169,6 +183,12 @@ def _differences(results: Sequence[dict[str, Any]]) -> list[str]:
         values = list(dict.fromkeys(str(result.get(key)) for result in results))
         if len(values) > 1:
             found.append(f"The runs differ in {key} ({', '.join(values)}): compare with care.")
+    protocols = [wording.protocol(result) or "a list of attacks" for result in results]
+    if len(set(protocols)) > 1:
+        said = ", ".join(dict.fromkeys(protocols))
+        found.append(
+            f"The runs differ in protocol ({said}): a weaker one lets a model look better."
+        )
     return found
 
 

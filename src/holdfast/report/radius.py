@@ -44,8 +44,8 @@ def accuracy_against_radius(results: Sequence[Result], names: Sequence[str] = ()
             _two_curves(axes, result["radii"], colour[at], MARKERS[at % len(MARKERS)], alone)
             _intervals(axes, result["radii"], colour[at], 5 * (place - (len(shown) - 1) / 2))
         _own_radius(axes, [result for _, result, _ in shown])
-        _shares(axes)
-        _radius_ticks(axes, sorted({p["radius"] for _, each, _ in shown for p in each["radii"]}))
+        share_axis(axes)
+        radius_ticks(axes, sorted({p["radius"] for _, each, _ in shown for p in each["radii"]}))
         axes.set_xlabel("radius", fontsize=13, color=LIGHT["muted"], labelpad=6)
 
     name = "accuracy-against-radius"
@@ -113,12 +113,12 @@ def _intervals(
 def _own_radius(axes: "Axes", results: Sequence[Result]) -> None:
     """A dotted line at the radius that the headline is about, where it was measured."""
     measured = {point["radius"] for result in results for point in result["radii"]}
-    own = {_radius_of(result) for result in results} & measured
+    own = {radius_of(result) for result in results} & measured
     for radius in sorted(own):
         axes.axvline(radius, color=LIGHT["muted"], linewidth=1.2, linestyle=(0, (1.5, 3)))
 
 
-def _radius_ticks(axes: "Axes", radii: Sequence[float]) -> None:
+def radius_ticks(axes: "Axes", radii: Sequence[float]) -> None:
     """Ticks at the measured radii; of those too near to each other to be read, the first."""
     room = 52 * (radii[-1] - radii[0]) / axes.bbox.width
     kept: list[float] = []
@@ -128,7 +128,7 @@ def _radius_ticks(axes: "Axes", radii: Sequence[float]) -> None:
     axes.set_xticks(kept, [f"{radius:.3g}" for radius in kept])
 
 
-def _radius_of(result: Result) -> float:
+def radius_of(result: Result) -> float:
     """The radius in the threat's text form; NaN where it has none."""
     kind, _, rest = str(result.get("threat") or "").partition(":")
     if "(" in kind:
@@ -139,7 +139,7 @@ def _radius_of(result: Result) -> float:
         return math.nan
 
 
-def _shares(axes: "Axes") -> None:
+def share_axis(axes: "Axes") -> None:
     """A vertical axis from 0 to 100 %."""
     axes.set_ylim(-0.015, 1.015)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])

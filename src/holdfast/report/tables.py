@@ -182,19 +182,22 @@ def per_class(results: Result | Iterable[Result]) -> Table:
 
 
 def attacks(results: Result | Iterable[Result]) -> Table:
-    """One row per model and attack, in their order: robust accuracy after it, and its cost."""
+    """One row per model and attack, in their order: how many examples entered it and fell to it
+    (where the results say), robust accuracy after it, and its cost."""
+    listed = [(_name(r), row) for r in _several(results) for row in r.get("attacks") or ()]
+    known = [key for key in ("examples", "broken") if any(key in row for _, row in listed)]
     columns = (
         Column("model"),
         Column("attack"),
+        *(Column(key, "count") for key in known),
         *_two_sided(("robust",)),
         Column("forwards", "count"),
         Column("backwards", "count"),
         Column("seconds", "seconds"),
     )
     rows = [
-        (_name(result), row["name"], *_accuracies(row, ("robust",)), *_costs(row))
-        for result in _several(results)
-        for row in result.get("attacks") or ()
+        (name, row["name"], *map(row.get, known), *_accuracies(row, ("robust",)), *_costs(row))
+        for name, row in listed
     ]
     return Table(columns, tuple(rows))
 

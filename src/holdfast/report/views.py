@@ -11,9 +11,14 @@ from holdfast.certify.catalogue import BOUNDS
 from holdfast.report import outcomes, tables, wording
 from holdfast.report.curves import learning_curves
 from holdfast.report.drawing import Drawing
+from holdfast.report.flags import Trust, trust
+from holdfast.report.flow import Flow, outcome_flow
 from holdfast.report.gallery import Gallery, gallery
 from holdfast.report.grids import Grid, grid
+from holdfast.report.radius import radius_of
 from holdfast.report.records import Record
+from holdfast.report.sanity import sanity_curve
+from holdfast.report.sizes import size_histogram
 from holdfast.report.tables import Column, Kind, Table
 
 MOST_ROWS, MOST_OF_SEVERAL, MOST_IN_CSV = 500, 100, 20_000
@@ -51,11 +56,15 @@ class Part:
     strip: Range | None
     tiles: tuple[tuple[str, str, str], ...]
     warnings: tuple[str, ...]
+    trust: Trust | None
     upper: str
     lower: str
     proofs: tuple[tuple[str, str, str], ...]
     outcomes: Drawing | None
+    flow: Flow | None
     margins: Drawing | None
+    sizes: Drawing | None
+    sanity: Drawing | None
     gallery: Gallery | None
     curves: tuple[Drawing, ...]
     attacks: Grid | None
@@ -91,11 +100,15 @@ def part(record: Record, name: str, anchor: str, rows: int = MOST_ROWS) -> Part:
         strip=_range(named) if named else None,
         tiles=_tiles(named) if named else _training_tiles(record),
         warnings=tuple(map(str, [*dict.fromkeys(map(str, heard)), *record.notes])),
+        trust=trust(named) if named else None,
         upper=wording.upper_side(named) if named else "",
         lower=wording.lower_side(named) if named else "",
         proofs=_proofs(named) if named else (),
         outcomes=outcomes.outcome_bar(named, f"{anchor}-outcomes") if named else None,
+        flow=outcome_flow(named, f"{anchor}-flow") if named else None,
         margins=outcomes.margin_histogram(examples, f"{anchor}-margins") if examples else None,
+        sizes=_sizes(record, f"{anchor}-sizes"),
+        sanity=sanity_curve(named, f"{anchor}-sanity") if named else None,
         gallery=gallery(record.gallery, classes),
         curves=tuple(learning_curves(record.metrics, f"{anchor}-learning")),
         attacks=_grid(tables.attacks(named), f"{anchor}-attacks") if named else None,
@@ -118,6 +131,12 @@ def _grid(table: Table, name: str) -> Grid | None:
         return None
     without = Table(table.columns[1:], tuple(row[1:] for row in table.rows))
     return grid(without, name)
+
+
+def _sizes(record: Record, name: str) -> Drawing | None:
+    if not record.examples:
+        return None
+    return size_histogram(record.examples, radius_of(record.evaluation or {}), name)
 
 
 def _where(record: Record) -> str:

@@ -135,8 +135,9 @@ def upper_side(result: Mapping[str, Any]) -> str:
     names = [str(attack.get("name")) for attack in result.get("attacks") or ()]
     if not names:
         return "No attack ran: the upper side is the clean accuracy and says nothing of robustness."
+    by = _protocol(result, len(names)) or f"{_listed(names)}, in this order"
     return (
-        f"Attacked by {_listed(names)}, in this order, each on what the ones before had left. A "
+        f"Attacked by {by}, each on what the ones before had left. A "
         "success counts after a fresh forward pass and a check that the input lies within the "
         "threat. A stronger attack can only lower this number."
     )
@@ -155,6 +156,22 @@ def lower_side(result: Mapping[str, Any]) -> str:
         f"Certified {by}: for every certified example, a lower bound on the margin over all "
         "wrong classes is positive on the whole threat. A tighter bound can only raise this number."
     )
+
+
+def protocol(result: Mapping[str, Any]) -> str:
+    """The protocol of an evaluation with its version; empty where a plain list of attacks ran.
+
+    Example:
+        >>> protocol({"protocol": {"name": "fast", "version": "fast/1"}}), protocol({})
+        ('fast/1', '')
+    """
+    told = result.get("protocol")
+    return str(told.get("version") or told.get("name") or "") if isinstance(told, Mapping) else ""
+
+
+def _protocol(result: Mapping[str, Any], steps: int) -> str:
+    name = protocol(result)
+    return f"the {steps} steps of the protocol {name}" if name and steps > 1 else ""
 
 
 def _listed(names: Sequence[str]) -> str:
