@@ -12,7 +12,8 @@ def prepared(shapes):
         shapes.append(len(example))
         x = example[:, None].float()
         keys = Keys.of(0, example)
-        return Rows(example, run, torch.zeros_like(run), keys, x, x, example, None, Linf(0.1))
+        zero = torch.zeros_like(run)
+        return Rows(example, run, zero, zero, keys, x, x, example, None, Linf(0.1))
 
     return prepare
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from holdfast.attacks import FGSM, PGD, as_attacks, fgsm_rs, name_of, parse, r_fgsm
+from holdfast.attacks import APGD, FGSM, PGD, apgd_t, as_attacks, fgsm_rs, name_of, parse, r_fgsm
 from holdfast.core.errors import InputError
 
 
@@ -16,6 +16,10 @@ from holdfast.core.errors import InputError
         ("pgd-7-2-0.01", PGD(steps=7, restarts=2, step_size=0.01)),
         ("pgd-7-2-8/255", PGD(steps=7, restarts=2, step_size=8 / 255)),
         ("pgd-7-2-eps/4", PGD(steps=7, restarts=2, step_size="eps/4")),
+        ("apgd-ce", APGD()),
+        ("apgd-ce-30", APGD(steps=30)),
+        ("apgd-t-3-20", apgd_t(20, 3)),
+        ("apgd-t", apgd_t()),
     ],
 )
 def test_names_read_and_written(text, attack):
@@ -24,7 +28,18 @@ def test_names_read_and_written(text, attack):
 
 
 @pytest.mark.parametrize(
-    "text", ["pgdd-5-1", "pgd-x-1", "pgd-0-1", "pgd-5-0", "pgd-5-1-zero", "autoattak", "pgd-5-1--2"]
+    "text",
+    [
+        "pgdd-5-1",
+        "pgd-x-1",
+        "pgd-0-1",
+        "pgd-5-0",
+        "pgd-5-1-zero",
+        "autoattak",
+        "pgd-5-1--2",
+        "apgd-ce-0",
+        "apgd-t-3",
+    ],
 )
 def test_what_is_no_attack(text):
     with pytest.raises(InputError):

@@ -1,12 +1,14 @@
 """What an attack is, and what every gradient attack does around the engine."""
 
 from functools import lru_cache
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from holdfast.attacks.engine import Listener, Walk, ascend, search
+from holdfast.attacks.engine import ascend, search
+from holdfast.attacks.protocol import Listener, Walk
+from holdfast.attacks.rows import Rows
 from holdfast.core.errors import InputError, described
 from holdfast.core.frozen import FrozenModel, Model, default_block, device_of
 from holdfast.core.numbers import number
@@ -39,6 +41,9 @@ class Attack(Protocol):
 class GradientAttack:
     """The verb of attacks that move by input gradients; the engine walks, subclasses say how."""
 
+    smallest: ClassVar[bool] = False
+    cost: ClassVar[tuple[int, int]] = (1, 1)
+
     def run(
         self: Walk,
         model: Model | FrozenModel,
@@ -68,8 +73,9 @@ class GradientAttack:
         Raises:
             InputError: shapes, types, ranges or labels do not fit.
         """
+        self.check(threat)
         check_inputs(x, threat.box)
-        frozen = model if isinstance(model, FrozenModel) else _freeze(model)
+        frozen = frozen_view(model)
         x, y = x.to(frozen.device), y.to(frozen.device)
         with frozen, torch.no_grad():
             if len(y) != len(x):
@@ -99,6 +105,9 @@ class GradientAttack:
         """
         return ascend(self, frozen, x, y, threat, keys=keys, start=start)
 
+    def check(self, threat: Threat) -> None:
+        """Refuses threats in which the attack cannot move; by default none."""
+
     def runs(self, classes: int) -> int:
         """One run of each example."""
         return 1
@@ -106,6 +115,23 @@ class GradientAttack:
     def target(self, run: Tensor, y: Tensor, logits: Tensor) -> Tensor | None:
         """Untargeted."""
         return None
+
+    def look(self: Walk, model: FrozenModel, rows: Rows) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Logits, objective, and the objective's gradient at the rows' points."""
+        return model.value_and_grad(
+            rows.point, lambda logits: self.objective(logits, rows.y, rows.target)
+        )
+
+
+class ScoreAttack(GradientAttack):
+    """The same of attacks that see scores only: a look is one forward pass."""
+
+    cost: ClassVar[tuple[int, int]] = (1, 0)
+
+    def look(self: Walk, model: FrozenModel, rows: Rows) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Logits and objective at the rows' points."""
+        logits = model.logits(rows.point)
+        return logits, self.objective(logits, rows.y, rows.target), None
 
 
 def check_start(start: Tensor, x: Tensor) -> None:
@@ -163,5 +189,8 @@ def _bad_step(text: object) -> InputError:
     )
 
 
-def _freeze(model: Model) -> FrozenModel:
+def frozen_view(model: Model | FrozenModel) -> FrozenModel:
+    """The frozen view of a model, made with the default block where it is not one already."""
+    if isinstance(model, FrozenModel):
+        return model
     return FrozenModel(model, block=default_block(device_of(model)))

@@ -9,15 +9,16 @@ Two public functions: `search` looks for adversarial examples, `ascend` takes a 
 steps on a whole batch, as training needs.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from holdfast.attacks.findings import Findings
 from holdfast.attacks.lanes import Final, Lane, wide
+from holdfast.attacks.protocol import Finished, Listener, Seen, Tick, Walk
 from holdfast.attacks.rows import Rows, Supply
 from holdfast.core.errors import OutOfMemory
 from holdfast.core.frozen import FrozenModel
@@ -25,58 +26,9 @@ from holdfast.core.random import Keys
 from holdfast.core.results import AttackResult, Outcome
 from holdfast.data.checks import check_labels
 from holdfast.losses.margin import margin as margin_of
-from holdfast.losses.protocol import Loss
 from holdfast.threats.protocol import Threat
 
 T = TypeVar("T")
-
-
-class Walk(Protocol):
-    """What an attack supplies to the engine."""
-
-    @property
-    def steps(self) -> int:
-        """Gradient steps of a run."""
-
-    @property
-    def objective(self) -> Loss:
-        """What is maximised: (logits, y, target) -> (b,)."""
-
-    def runs(self, classes: int) -> int:
-        """Runs of an example, for a model with this many classes."""
-
-    def target(self, run: Tensor, y: Tensor, logits: Tensor) -> Tensor | None:
-        """The class each run aims at, (b,), from the clean logits (b, K); None if untargeted."""
-
-    def begin(self, rows: Rows) -> Tensor:
-        """The start of each row, (b, *E), in the threat; may fill `rows.memory`."""
-
-    def advance(self, rows: Rows, gradient: Tensor) -> Tensor:
-        """The next iterate of each row, (b, *E), in the threat; may change `rows.memory`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Finished:
-    """Examples whose answer is final, while a search goes on.
-
-    Args:
-        rows: (n,) their positions in the call's batch.
-        result: their part of the result.
-    """
-
-    rows: Tensor
-    result: AttackResult
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A sign of life: rows that went forward and backward since the search began."""
-
-    forwards: int
-    backwards: int
-
-
-Listener = Callable[[Finished | Tick], None]
 
 
 def ascend(
@@ -91,23 +43,22 @@ def ascend(
 ) -> Tensor:
     """The iterate after the attack's last step of its first run, for a whole batch at once.
 
-    No early exit, no best iterate, no final evaluation: what adversarial training needs. A `start`
+    No early exit, no best iterate, no final evaluation, no margins (`Seen.margin` holds the loss):
+    what adversarial training needs. A `start`
     (B, *E) replaces the attack's own and is taken as it is.
 
     Cost: `steps` forwards and backwards per example.
     """
     zero = torch.zeros_like(y)
     rows = Rows(
-        torch.arange(len(x), device=x.device), zero, zero, keys.fold(0), x, x, y, None, threat
+        torch.arange(len(x), device=x.device), zero, zero, zero, keys.fold(0), x, x, y, None, threat
     )
     rows.point = attack.begin(rows)
     if start is not None:
         rows.point = start
     for _ in range(attack.steps):
-        _, _, gradient = model.value_and_grad(
-            rows.point, lambda logits: attack.objective(logits, y, None)
-        )
-        rows.point = attack.advance(rows, gradient)
+        logits, loss, gradient = attack.look(model, rows)
+        rows.point = attack.advance(rows, Seen(logits, loss, loss, gradient))
         rows.step = rows.step + 1
     return rows.point.detach()
 
@@ -166,7 +117,8 @@ class _Search:
         loss = self._loss(self.logits, y, targets)
         self.clean = margin, loss
         self.checks = torch.zeros_like(y)
-        self.found = Findings(x, margin, loss, runs)
+        self.found = Findings(x, margin, loss, runs, smallest=attack.smallest)
+        self.bounded = not (isinstance(threat.radius, float) and threat.radius == math.inf)
         self.outcome = torch.full_like(y, Outcome.UNDECIDED)
         if targets is None:
             self.outcome[self.found.winner < 0] = Outcome.MISCLASSIFIED
@@ -204,7 +156,8 @@ class _Search:
             target = self.attack.target(run, y, self.logits[example])
         keys = self.keys[example].fold(run)
         threat = self.threat.rows(example)
-        rows = Rows(example, run, torch.zeros_like(run), keys, origin, origin, y, target, threat)
+        zero = torch.zeros_like(run)
+        rows = Rows(example, run, zero, zero.clone(), keys, origin, origin, y, target, threat)
         rows.point = self.attack.begin(rows)
         if self.start is not None:
             given = threat.project(self.start[example].to(origin), origin)
@@ -231,92 +184,130 @@ class _Search:
         return lane.busy
 
     def _advance(self, lane: Lane) -> None:
-        """One gradient step of every row of a lane."""
+        """One look at every row of a lane, and one move."""
         rows = lane.rows
         assert rows is not None
-        logits, loss, gradient = self._with_room(
-            lane,
-            lambda: self.model.value_and_grad(
-                rows.point, lambda z: self.attack.objective(z, rows.y, rows.target)
-            ),
-        )
+        logits, loss, gradient = self._with_room(lane, lambda: self.attack.look(self.model, rows))
         margin = _goal(logits, rows.y, None if self.targets is None else rows.target)
-        lane.note(margin, loss)
-        rows.point = self.attack.advance(rows, _finite(gradient))
+        rank, won = self._rank(margin, rows.point, rows.origin, rows.threat)
+        if rows.inside is not None:
+            rank, won = torch.where(rows.inside, rank, math.inf), won & rows.inside
+        lane.note(rank, margin, loss)
+        at_step = rows.step.clone()
+        rows.point = self.attack.advance(rows, Seen(logits, margin, loss, _finite(gradient)))
+        rows.looks += 1
         rows.step += 1
-        fooled = ~(margin > 0)
-        leaving = lane.active & (fooled | (rows.step >= self.attack.steps))
+        leaving = lane.active & (won | ((rows.step > at_step) & (rows.step >= self.attack.steps)))
         if bool(leaving.any()):
-            self._leave(lane, leaving, fooled)
+            self._leave(lane, leaving, won)
 
-    def _leave(self, lane: Lane, leaving: Tensor, fooled: Tensor) -> None:
-        """Records what ended runs found; those that took all steps await a last one."""
+    def _rank(
+        self, margin: Tensor, point: Tensor, origin: Tensor, threat: Threat
+    ) -> tuple[Tensor, Tensor]:
+        """What is minimised over the points of an example, (b,), and whether a point ends its run:
+        the margin, until it is not positive; for a smallest success its size, until it is within a
+        finite radius."""
+        fooled = ~(margin > 0)
+        if not self.attack.smallest:
+            return margin, fooled
+        size = torch.where(fooled, threat.size(point, origin), torch.inf)
+        if not self.bounded:
+            return size, torch.zeros_like(fooled)
+        return size, fooled & threat.contains(point, origin)
+
+    def _leave(self, lane: Lane, leaving: Tensor, won: Tensor) -> None:
+        """Records what ended runs found; those that made all moves await a last look."""
         rows, found = lane.rows, self.found
         assert rows is not None
         at = leaving.nonzero().flatten()
         example, run = rows.example[at], rows.run[at]
         self.settled += 1
-        found.record(example, run, lane.best_point[at], lane.best_margin[at], lane.best_loss[at])
-        won = fooled[at]
-        steps = rows.step[at]
-        found.end(example[won], run[won], steps[won], steps[won])
+        found.record(example, run, won[at], *lane.best(at))
+        forwards, backwards = (each * rows.looks[at] for each in self.attack.cost)
+        over = won[at]
+        found.end(example[over], run[over], forwards[over], backwards[over])
         lane.active &= ~leaving
-        last = at[~won]
+        last = at[~over]
         if len(last):
             target = None if rows.target is None else rows.target[last]
             self.finals.append(
-                Final(rows.example[last], rows.run[last], rows.point[last], rows.y[last], target)
+                Final(
+                    example=rows.example[last],
+                    run=rows.run[last],
+                    point=rows.point[last],
+                    y=rows.y[last],
+                    looks=rows.looks[last],
+                    target=target,
+                )
             )
         self._finish(example)
 
     def _evaluate_finals(self) -> None:
-        """The last iterates of ended runs, forward only."""
+        """The last points of ended runs, forward only."""
         waiting, self.finals = self.finals, []
         final = Final.join(waiting)
         logits = self._with_room(self.lanes[0], lambda: self.model.logits(final.point))
         margin = _goal(logits, final.y, final.target if self.targets is not None else None)
         loss = self._loss(logits, final.y, final.target)
+        at, origin = final.example, self.x[final.example]
+        rank, won = self._rank(margin, final.point, origin, self.threat.rows(at))
         self.settled += 1
-        self.found.record(final.example, final.run, final.point, margin, loss)
-        steps = torch.full_like(final.run, self.attack.steps)
-        self.found.end(final.example, final.run, steps + 1, steps)
-        self._finish(final.example)
+        self.found.record(at, final.run, won, final.point, rank, margin, loss)
+        forwards, backwards = (each * final.looks for each in self.attack.cost)
+        self.found.end(at, final.run, forwards + 1, backwards)
+        self._finish(at)
 
     def _finish(self, example: Tensor) -> None:
-        """Reports examples whose answer is final; those that were broken are confirmed first."""
+        """Reports examples whose answer is final; those with a claim are confirmed first."""
         done = self.found.newly_finished(example)
-        broken = self.found.winner[done] < self.found.runs
-        self._report(done[~broken])
-        self.unconfirmed.append(done[broken])
+        claimed = self.found.claims(done)
+        self._report(done[~claimed])
+        self.unconfirmed.append(done[claimed])
         if sum(map(len, self.unconfirmed)) >= self.block:
             self._confirm()
 
     def _confirm(self) -> None:
-        """Repeats the forward pass at every claimed success, and asks the threat."""
+        """Repeats the forward pass at every claimed success, and asks the threat.
+
+        The smallest success of an example may lie outside a finite radius: then its projection is
+        looked at, and kept as the best point inside if it is one.
+        """
         at = torch.cat(self.unconfirmed) if self.unconfirmed else self.y[:0]
         self.unconfirmed = []
         if not len(at):
             return
-        x_adv, y = self.found.x_adv[at], self.y[at]
+        won = self.found.winner[at] < self.found.runs
+        threat, x, y = self.threat.rows(at), self.x[at], self.y[at]
+        x_adv = self.found.x_adv[at]
+        if self.attack.smallest and self.bounded:
+            x_adv = torch.where(wide(won, x), x_adv, threat.project(x_adv, x))
         targets = None if self.targets is None else self.targets[at]
         logits = self._with_room(self.lanes[0], lambda: self.model.logits(x_adv))
-        margin = _goal(logits, y, targets)
-        holds = ~(margin > 0) & self.threat.rows(at).contains(x_adv, self.x[at])
+        margin, loss = _goal(logits, y, targets), self._loss(logits, y, targets)
+        holds = ~(margin > 0) & threat.contains(x_adv, x)
         self.checks[at] += 1
         self.outcome[at[holds]] = Outcome.BROKEN
-        self._report(at[holds])
-        if not bool(holds.all()):
-            self._reopen(at[~holds], margin[~holds], self._loss(logits, y, targets)[~holds])
+        outside = ~won & self.bounded
+        self._keep(at, x_adv, margin, loss, outside)
+        self._report(at[holds | outside])
+        again = ~(holds | outside)
+        if bool(again.any()):
+            self._keep(at, x_adv, margin, loss, again)
+            self.found.reopen(at[again])
+            self.supply.give_back(*self.found.open_runs(at[again]))
+            self.settled += 1
+            self._finish(at[again])
 
-    def _reopen(self, at: Tensor, margin: Tensor, loss: Tensor) -> None:
-        """Goes on with examples whose success did not hold on the fresh pass."""
-        worse = ~(margin < self.clean[0][at])
-        point = torch.where(wide(worse, self.x), self.x[at], self.found.x_adv[at])
-        margin = torch.where(worse, self.clean[0][at], margin)
-        self.found.reopen(at, point, margin, torch.where(worse, self.clean[1][at], loss))
-        self.supply.give_back(*self.found.open_runs(at))
-        self.settled += 1
-        self._finish(at)
+    def _keep(self, at: Tensor, x_adv: Tensor, margin: Tensor, loss: Tensor, which: Tensor) -> None:
+        """Replaces the best point of the examples `which` by one just looked at, or by the clean
+        input where that is better."""
+        if not bool(which.any()):
+            return
+        clean = ~(margin < self.clean[0][at])
+        margin = torch.where(clean, self.clean[0][at], margin)[which]
+        loss = torch.where(clean, self.clean[1][at], loss)[which]
+        x_adv = torch.where(wide(clean, x_adv), self.x[at], x_adv)[which]
+        self.found.replace(at[which], x_adv, margin, loss)
 
     def _report(self, rows: Tensor) -> None:
         if len(rows):
@@ -386,6 +377,8 @@ def _goal(logits: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
     return torch.where(margin == 0, tiny, margin)
 
 
-def _finite(gradient: Tensor) -> Tensor:
+def _finite(gradient: Tensor | None) -> Tensor | None:
     """The gradient with NaN as zero, so that a broken coordinate does not move."""
+    if gradient is None:
+        return None
     return gradient if bool(gradient.sum().isfinite()) else torch.nan_to_num(gradient, nan=0.0)

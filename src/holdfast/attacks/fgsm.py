@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from torch import Tensor
 
 from holdfast.attacks.attack import GradientAttack, parse_step, step_length
+from holdfast.attacks.protocol import Seen
 from holdfast.attacks.rows import Rows
 from holdfast.core.recipes import From, hyperparameters
 from holdfast.losses.catalogue import LOSSES
@@ -66,10 +67,10 @@ class FGSM(GradientAttack):
         signs = keys.sign(rows.origin.shape[1:]).to(rows.origin)
         return rows.threat.project(half_corner(signs, rows), rows.origin)
 
-    def advance(self, rows: Rows, gradient: Tensor) -> Tensor:
+    def advance(self, rows: Rows, seen: Seen) -> Tensor:
         """One steepest step, projected."""
         length = step_length(self.step_size, rows.threat, 1)
-        step = rows.threat.steepest(gradient, length)
+        step = rows.threat.steepest(seen.slope, length)
         return rows.threat.project(step.add_(rows.point), rows.origin)
 
 

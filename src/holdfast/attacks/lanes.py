@@ -27,31 +27,40 @@ class Lane:
             self.rows = source.clone()
             self.active = self.active.to(source.y.device)
             self.best_point = source.point.clone()
-            self.best_margin = torch.full_like(source.y, math.inf, dtype=source.origin.dtype)
-            self.best_loss = torch.zeros_like(self.best_margin)
+            self.best_rank = torch.full_like(source.y, math.inf, dtype=source.origin.dtype)
+            self.best_margin = torch.full_like(self.best_rank, math.inf)
+            self.best_loss = torch.zeros_like(self.best_rank)
         self.rows.put(slots, source, picks)
-        self.best_margin[slots] = math.inf
+        self.best_rank[slots] = math.inf
         self.active[slots] = True
 
-    def note(self, margin: Tensor, loss: Tensor) -> None:
-        """Keeps the iterates just evaluated where they are the best of their run so far."""
+    def note(self, rank: Tensor, margin: Tensor, loss: Tensor) -> None:
+        """Keeps the points just looked at where they rank lowest of their run so far."""
         assert self.rows is not None
-        better = ~(margin >= self.best_margin)
+        better = ~(rank >= self.best_rank)
+        self.best_rank = torch.where(better, rank, self.best_rank)
         self.best_margin = torch.where(better, margin, self.best_margin)
         self.best_loss = torch.where(better, loss, self.best_loss)
         self.best_point = torch.where(
             wide(better, self.best_point), self.rows.point, self.best_point
         )
 
+    def best(self, at: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Point, rank, margin and loss of the best of the rows `at`."""
+        columns = (self.best_point, self.best_rank, self.best_margin, self.best_loss)
+        point, rank, margin, loss = (column[at] for column in columns)
+        return point, rank, margin, loss
+
 
 @dataclass(frozen=True, eq=False)
 class Final:
-    """Last iterates that await their evaluation."""
+    """Last points that await their evaluation."""
 
     example: Tensor
     run: Tensor
     point: Tensor
     y: Tensor
+    looks: Tensor
     target: Tensor | None
 
     @staticmethod
@@ -63,6 +72,7 @@ class Final:
             torch.cat([part.run for part in parts]),
             torch.cat([part.point for part in parts]),
             torch.cat([part.y for part in parts]),
+            torch.cat([part.looks for part in parts]),
             torch.cat(targets) if targets else None,
         )
 

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks.attack import GradientAttack, parse_step, step_length
+from holdfast.attacks.protocol import Seen
 from holdfast.attacks.rows import Rows
+from holdfast.attacks.targets import likely
 from holdfast.core.recipes import Count, From, Range, hyperparameters
 from holdfast.core.tensors import norm, per_example
 from holdfast.losses.catalogue import LOSSES
@@ -88,10 +90,7 @@ class PGD(GradientAttack):
         """For `multi`, the wrong class whose turn it is, from the largest clean logit down."""
         if self.targeting == "none":
             return None
-        wrong = logits.scatter(1, y[:, None], -torch.inf).argsort(
-            dim=1, descending=True, stable=True
-        )
-        return wrong.gather(1, (run % self._targets(logits.shape[1]))[:, None])[:, 0]
+        return likely(run % self._targets(logits.shape[1]), y, logits)
 
     def begin(self, rows: Rows) -> Tensor:
         """A random point of the threat, or the clean input."""
@@ -101,8 +100,9 @@ class PGD(GradientAttack):
             return rows.origin
         return rows.threat.sample(rows.origin, keys=rows.keys.fold("start"))
 
-    def advance(self, rows: Rows, gradient: Tensor) -> Tensor:
+    def advance(self, rows: Rows, seen: Seen) -> Tensor:
         """A steepest step, projected."""
+        gradient = seen.slope
         if self.momentum:
             scale = per_example(norm(gradient, 1).clamp_min(1e-30), gradient)
             gradient = rows.memory["momentum"].mul_(self.momentum).add_(gradient / scale)

@@ -23,7 +23,8 @@ class Rows:
     Args:
         example: (b,) position of the row's example in the call's batch.
         run: (b,) which run of the example this is.
-        step: (b,) steps taken so far.
+        step: (b,) moves made so far.
+        looks: (b,) how often the model was asked so far.
         keys: the example's keys, folded with the run.
         origin: (b, *E) the clean inputs.
         point: (b, *E) the current iterates.
@@ -31,11 +32,13 @@ class Rows:
         target: (b,) the class aimed at, or None.
         threat: the threat of these rows.
         memory: what the attack carries from step to step, each (b, ...).
+        inside: (b,) bool, rows whose point may be an answer; None for all.
     """
 
     example: Tensor
     run: Tensor
     step: Tensor
+    looks: Tensor
     keys: Keys
     origin: Tensor
     point: Tensor
@@ -43,17 +46,20 @@ class Rows:
     target: Tensor | None
     threat: Threat
     memory: dict[str, Tensor] = field(default_factory=dict)
+    inside: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.example)
 
     def put(self, slots: Tensor, other: "Rows", picks: Tensor) -> None:
         """Overwrites the rows `slots` with the rows `picks` of another block, in place."""
-        for column in ("example", "run", "step", "origin", "point", "y"):
+        for column in ("example", "run", "step", "looks", "origin", "point", "y"):
             getattr(self, column)[slots] = getattr(other, column)[picks]
         self.keys.state[slots] = other.keys.state[picks]
-        if self.target is not None and other.target is not None:
-            self.target[slots] = other.target[picks]
+        for column in ("target", "inside"):
+            own, theirs = getattr(self, column), getattr(other, column)
+            if own is not None and theirs is not None:
+                own[slots] = theirs[picks]
         for name, values in other.memory.items():
             self.memory[name][slots] = values[picks]
 

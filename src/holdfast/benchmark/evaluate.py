@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.attacks.attack import Attack
-from holdfast.attacks.engine import Tick
+from holdfast.attacks.protocol import Tick
 from holdfast.attacks.text import as_attacks
 from holdfast.benchmark.admission import check_examples, outputs_digest
 from holdfast.benchmark.probe import probe

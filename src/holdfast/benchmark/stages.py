@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks.attack import Attack
-from holdfast.attacks.engine import Finished, Tick
+from holdfast.attacks.protocol import Finished, Tick
 from holdfast.certify.graph import Graph
 from holdfast.certify.interval import Interval
 from holdfast.certify.spec import margin_rows

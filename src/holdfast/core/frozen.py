@@ -134,6 +134,26 @@ class FrozenModel:
         self.passes.backwards += len(x)
         return logits.detach(), values.detach(), gradient
 
+    def jacobian(self, x: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, K), and the gradients (B, k, *E) of the logits of `classes` (B, k).
+
+        Args:
+            x: (B, *E); with `block` set, B must equal it.
+
+        Cost: one forward and k backwards per row.
+        """
+        gradients = torch.zeros(*classes.shape, *x.shape[1:], dtype=x.dtype, device=x.device)
+        with torch.enable_grad():
+            x = x.detach().requires_grad_(True)
+            logits = self._call(x)
+            values = logits.gather(1, classes)
+            for place in range(classes.shape[1]) if values.requires_grad else ():
+                (gradients[:, place],) = torch.autograd.grad(
+                    values[:, place].sum(), x, retain_graph=True, materialize_grads=True
+                )
+        self.passes.backwards += classes.numel()
+        return logits.detach(), gradients
+
     def _call(self, x: Tensor) -> Tensor:
         self.passes.forwards += len(x)
         try:

@@ -14,6 +14,7 @@ Departures: none in value.
 from typing import ClassVar
 
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.functional import softplus
 
 from holdfast.core.recipes import hyperparameters
@@ -25,6 +26,10 @@ from holdfast.losses.protocol import check_rows
 class CrossEntropy:
     """Cross-entropy of the label; with a target, minus the cross-entropy of the target.
 
+    Args:
+        precise: False rounds as torch's own cross-entropy does, gradient included, for protocols
+            that were published with it.
+
     Guarantee: equals `torch.nn.functional.cross_entropy(..., reduction='none')` up to rounding; the
         gradient's direction stays right where that one's is lost.
     Source: Goodfellow et al. 2015, arXiv:1412.6572, sec 4.
@@ -34,10 +39,16 @@ class CrossEntropy:
     """How many classes the untargeted form needs at least."""
     classes_targeted: ClassVar[int] = 2
     """How many classes the targeted form needs at least."""
+    precise: bool = True
 
     def __call__(self, logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
         """The losses (B,); see `cross_entropy`."""
-        return cross_entropy(logits, y, target)
+        if self.precise:
+            return cross_entropy(logits, y, target)
+        check_rows(logits, y, target, self.classes, "cross-entropy")
+        if target is None:
+            return functional.cross_entropy(logits, y, reduction="none")
+        return -functional.cross_entropy(logits, target, reduction="none")
 
 
 def cross_entropy(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
