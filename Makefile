@@ -27,7 +27,7 @@ PIP_INSTALL = "$(@D)/bin/python" -m pip install --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test test-fast test-gpu lint bench-env lock clean
+.PHONY: help quickstart test test-fast test-gpu lint docs bench-env lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -50,12 +50,16 @@ lint: $(VENV)/.dev
 	@"$(BIN)/ruff" check $(SOURCES)
 	@"$(BIN)/mypy"
 
+docs: $(VENV)/.docs ## build the site, running its pages
+	@"$(BIN)/python" -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 bench-env: $(BENCH_VENV)/.bench ## an environment of its own for the peers in benchmarks
 	@echo "peers are in $(BENCH_VENV); BENCH_PEERS=FOLDER adds checkouts of those not on the index"
 
 lock: ## remake constraints.txt from a fresh resolve
 	@rm -rf .venv-lock
-	@$(MAKE) --no-print-directory VENV=.venv-lock LOCKING=1 .venv-lock/.dev
+	@$(MAKE) --no-print-directory VENV=.venv-lock LOCKING=1 .venv-lock/.dev .venv-lock/.docs
 	@{ echo "# Exact versions of a tested environment; remade by \`make lock\`."; \
 	   .venv-lock/bin/python -m pip freeze --exclude-editable \
 	   | sed -e 's/+[a-z0-9.]*$$//' | LC_ALL=C sort -f; } > constraints.new
@@ -63,7 +67,7 @@ lock: ## remake constraints.txt from a fresh resolve
 	@rm -rf .venv-lock
 
 clean: ## remove caches and build outputs; environments and runs stay
-	@rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis docs/_build
+	@rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis docs/_build docs/auto_gallery docs/reference/api
 	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The torch of TORCH wins over the pin. All is installed in one step, so that what is already chosen
@@ -82,6 +86,11 @@ clean: ## remove caches and build outputs; environments and runs stay
 	@$(PIP_INSTALL) -c "$(PINS)" "$(TORCH)" -e ".[$(DEV_EXTRAS)]"
 	@touch "$@"
 
+%/.docs: %/.base
+	@echo "installing what the site needs into $(@D)"
+	@$(PIP_INSTALL) -c "$(PINS)" "$(TORCH)" -e ".[docs]"
+	@touch "$@"
+
 # torchattacks 3.5.1 asks for a requests of 2020, hence without its dependencies.
 %/.bench: %/.base benchmarks/peers.txt
 	@echo "installing the peers into $(@D)"
@@ -89,7 +98,7 @@ clean: ## remove caches and build outputs; environments and runs stay
 	@$(PIP_INSTALL) --no-deps torchattacks==3.5.1
 	@touch "$@"
 
-.PRECIOUS: %/.base %/.dev
+.PRECIOUS: %/.base %/.dev %/.docs
 
 define require
 python="$(@D)/bin/python"; [ -x "$$python" ] || python="$(PYTHON)"; \

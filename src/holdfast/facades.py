@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from holdfast.attacks.attack import Attack
 from holdfast.attacks.text import as_attacks
-from holdfast.benchmark.evaluate import DEFAULT_ATTACKS, Progress
+from holdfast.benchmark.evaluate import Attacks, Progress, as_protocol
 from holdfast.benchmark.evaluate import evaluate as evaluate_both_sides
 from holdfast.benchmark.gallery import write_gallery
+from holdfast.benchmark.protocol import Protocol
 from holdfast.benchmark.result import Evaluation
 from holdfast.core.errors import CaptureError, InputError
 from holdfast.core.frozen import FrozenModel, Model, default_block
@@ -50,7 +51,8 @@ def evaluate(
     data: Any,
     threat: str | Threat,
     *,
-    attacks: str | Attack | Iterable[str | Attack] = DEFAULT_ATTACKS,
+    protocol: str | Protocol | None = None,
+    attacks: Attacks | None = None,
     bounds: Sequence[str] = ("interval",),
     radii: Sequence[float] = (),
     limit: int | None = None,
@@ -73,7 +75,9 @@ def evaluate(
         model: inputs (B, *E) in input units to logits (B, K); see the head of this file.
         data: the examples, likewise.
         threat: what may happen to an input: an object, or a text such as `linf:8/255`.
-        attacks: by name or as objects, in order; an empty text runs none.
+        protocol: in which order attacks are run: `fast` (the default), `standard` (AutoAttack), ...
+            or an object, such as a list with an attack of one's own (`benchmark.Listed`).
+        attacks: a list of one's own instead, by name or as objects; an empty text runs none.
         bounds: certificates by name; an empty list runs none.
         radii: further radii at which accuracy is wanted, in input units.
         limit: the first so many examples.
@@ -105,7 +109,7 @@ def evaluate(
         True
     """
     threat = as_threat(threat)
-    attacks = as_attacks(attacks).values()
+    chosen = as_protocol(protocol, attacks)
     examples = _data(data, threat, limit, split, data_dir)
     source = resolve(model, examples, weights=weights, normalize=normalize, seed=seed)
     place = placed(source, device)
@@ -115,7 +119,7 @@ def evaluate(
             source.model,
             examples,
             threat,
-            attacks=list(attacks),
+            protocol=chosen,
             bounds=tuple(bounds),
             radii=tuple(radii),
             seed=seed,
@@ -126,7 +130,7 @@ def evaluate(
             names=names,
             on_event=on_event,
         )
-        if bounds and not attacks and found.certified_accuracy is None:
+        if bounds and attacks == "" and found.certified_accuracy is None:
             raise CaptureError(next(iter(found.result["warnings"]), "nothing could be certified"))
         if kept is not None:
             found.result["environment"] = environment()

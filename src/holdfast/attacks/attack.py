@@ -9,13 +9,13 @@ from torch import Tensor
 from holdfast.attacks.engine import ascend, search
 from holdfast.attacks.protocol import Listener, Walk
 from holdfast.attacks.rows import Rows
-from holdfast.core.errors import InputError, described
+from holdfast.core.errors import InputError, UnsupportedThreat, described
 from holdfast.core.frozen import FrozenModel, Model, default_block, device_of
 from holdfast.core.numbers import number
 from holdfast.core.random import Keys
 from holdfast.core.results import AttackResult
 from holdfast.data.checks import check_inputs
-from holdfast.threats.protocol import Threat
+from holdfast.threats.protocol import Searchable, Threat
 
 
 @runtime_checkable
@@ -106,7 +106,8 @@ class GradientAttack:
         return ascend(self, frozen, x, y, threat, keys=keys, start=start)
 
     def check(self, threat: Threat) -> None:
-        """Refuses threats in which the attack cannot move; by default none."""
+        """Refuses threats in which the attack cannot move; by default those that cannot project."""
+        check_searchable(threat, type(self).__name__)
 
     def runs(self, classes: int) -> int:
         """One run of each example."""
@@ -132,6 +133,19 @@ class ScoreAttack(GradientAttack):
         """Logits and objective at the rows' points."""
         logits = model.logits(rows.point)
         return logits, self.objective(logits, rows.y, rows.target), None
+
+
+def check_searchable(threat: object, attack: str) -> None:
+    """Refuses, for the attack of this name, a threat without steps and projections.
+
+    Raises:
+        UnsupportedThreat: the threat is not `Searchable`.
+    """
+    if not isinstance(threat, Searchable):
+        raise UnsupportedThreat(
+            f"{attack} needs steps and projections, and {type(threat).__name__} has none;"
+            " use SpatialGrid for moved images, NoiseSearch for noise"
+        )
 
 
 def check_start(start: Tensor, x: Tensor) -> None:

@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.attacks.attack import check_start, frozen_view
+from holdfast.attacks.attack import check_searchable, check_start, frozen_view
 from holdfast.attacks.lanes import wide
 from holdfast.attacks.protocol import Finished, Listener, Seen, Tick
 from holdfast.core.errors import InputError
@@ -46,7 +46,8 @@ class LockstepAttack:
         raise NotImplementedError
 
     def check(self, threat: Threat) -> None:
-        """Refuses threats in which the attack cannot move."""
+        """Refuses threats in which the attack cannot move; by default those that cannot project."""
+        check_searchable(threat, type(self).__name__)
 
     def run(
         self,

@@ -5,8 +5,16 @@ from holdfast.core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "DEFAULT_ATTACKS": ".evaluate",
+        "AutoAttack": ".standard",
+        "Board": ".protocol",
+        "DEFAULT_PROTOCOL": ".evaluate",
         "Evaluation": ".result",
+        "Flag": ".flags",
+        "Listed": ".protocol",
+        "PROTOCOLS": ".catalogue",
         "Progress": ".evaluate",
+        "Protocol": ".protocol",
+        "Step": ".protocol",
+        "as_protocol": ".evaluate",
     },
 )

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from holdfast.benchmark.checks import Checks
+from holdfast.benchmark.protocol import Protocol
 from holdfast.core.confidence import clopper_pearson
 from holdfast.core.ledger import Ledger
+from holdfast.core.recipes import content_hash
 from holdfast.core.results import Outcome
 from holdfast.data.images import ImageData
 from holdfast.runs.directory import Run
@@ -29,7 +32,8 @@ class Evaluation:
         result: plain data, what `result.json` holds; keys `clean_accuracy`, `robust_accuracy`,
             `certified_accuracy` (fractions of all evaluated examples; None where no certificate
             ran), each with `..._interval` (95 %, Clopper-Pearson), `examples`, `seconds`,
-            `forwards`, `backwards`, `attacks`, `radii`, `per_class`, `warnings`, `settings`.
+            `forwards`, `backwards`, `protocol`, `attacks` (one row per step), `flags`, `radii`,
+            `per_class`, `warnings`, `settings`.
         ledger: per example, the outcome with its evidence.
 
     Example:
@@ -54,6 +58,12 @@ class Evaluation:
         """Fraction proved robust: a lower bound on the truth; None where nothing was certified."""
         return self.result["certified_accuracy"]
 
+    @property
+    def flags(self) -> list[dict[str, Any]]:
+        """Signs that the number should not be believed as it stands: code, severity, evidence,
+        advice, examples."""
+        return self.result["flags"]
+
     def __str__(self) -> str:
         return self.table()
 
@@ -66,7 +76,9 @@ class Evaluation:
             rows.append((name, shown, "" if interval is None else _span(interval)))
         lines = [f"{name:<10}{shown:>10}  {interval}" for name, shown, interval in rows]
         head = f"{self.result['examples']} examples, threat {self.result['threat']}"
-        return "\n".join([head, *lines, *(f"warning: {w}" for w in self.result["warnings"])])
+        flags = [f"{f['severity']}: {f['evidence']}; {f['advice']}" for f in self.flags]
+        warnings = [f"warning: {text}" for text in self.result["warnings"]]
+        return "\n".join([head, *lines, *flags, *warnings])
 
     def _repr_html_(self) -> str:
         return f"<pre>{self.table()}</pre>"
@@ -90,7 +102,10 @@ def summarise(
     stages: list[dict[str, Any]],
     certified: bool,
     bounds: Sequence[str],
-    attacks: Sequence[str],
+    protocol: Protocol,
+    checks: Checks,
+    classes: int,
+    notes: dict[str, Any],
     warnings: Sequence[str],
     padding: int,
     settings: dict[str, Any],
@@ -100,6 +115,8 @@ def summarise(
     count = len(ledger)
     wrong, broken = ledger.count(Outcome.MISCLASSIFIED), ledger.count(Outcome.BROKEN)
     proved = ledger.count(Outcome.CERTIFIED) if certified else None
+    steps = _attacks(ledger, stages, threat)
+    checks.of_steps(steps, classes, notes)
     result: dict[str, Any] = {
         "model": names.get("model", ""),
         "data": names.get("data", data.title),
@@ -111,10 +128,14 @@ def summarise(
         **_accuracy("certified", proved, count),
         "certified_by": list(bounds) if certified else [],
         "seconds": sum(stage["seconds"] for stage in stages),
-        "forwards": int(ledger.forwards.sum()),
-        "backwards": int(ledger.backwards.sum()),
+        "forwards": int(ledger.forwards.sum()) + checks.report["forwards"],
+        "backwards": int(ledger.backwards.sum()) + checks.report["backwards"],
         "padding": padding,
-        "attacks": _attacks(ledger, attacks, stages, threat),
+        "protocol": _protocol(protocol),
+        "attacks": steps,
+        "flags": [flag.to_dict() for flag in checks.found],
+        "sanity": checks.sanity,
+        "audit": notes.get("audit"),
         "radii": [_point(point, count, certified) for point in points],
         "per_class": ledger.per_class(data.names),
         "close_calls": _close_calls(ledger),
@@ -125,20 +146,31 @@ def summarise(
     return Evaluation(result, ledger)
 
 
-def _attacks(
-    ledger: Ledger, attacks: Sequence[str], stages: list[dict[str, Any]], threat: Threat
-) -> list[dict[str, Any]]:
-    """One row per attack: the robust accuracy after it, and what it cost."""
+def _protocol(protocol: Protocol) -> dict[str, Any] | None:
+    if not protocol.name:
+        return None
+    content = {"version": protocol.version, "settings": repr(protocol)}
+    return {"name": protocol.name, "version": protocol.version, "hash": content_hash(content)}
+
+
+def _attacks(ledger: Ledger, stages: list[dict[str, Any]], threat: Threat) -> list[dict[str, Any]]:
+    """One row per attack at the threat itself: how many it saw and broke, the robust accuracy after
+    it, and what it cost."""
     count = len(ledger)
     standing = count - ledger.count(Outcome.MISCLASSIFIED)
     rows = []
-    for name in attacks:
+    for stage in stages:
+        name, _, where = stage["stage"].partition("@")
+        if where != threat.text or stage.get("bound"):
+            continue
+        broken = 0
         if name in ledger.methods:
             by_it = ledger.method == ledger.methods.index(name)
-            standing -= int((by_it & (ledger.outcome == Outcome.BROKEN)).sum())
-        cost = next((s for s in stages if s["stage"] == f"{name}@{threat.text}"), {})
-        row = {"name": name, **_accuracy("robust", standing, count)}
-        rows.append(row | {k: cost.get(k, 0) for k in ("seconds", "forwards", "backwards")})
+            broken = int((by_it & (ledger.outcome == Outcome.BROKEN)).sum())
+        standing -= broken
+        row = {"name": name, "examples": stage["examples"], "broken": broken}
+        row |= _accuracy("robust", standing, count)
+        rows.append(row | {k: stage[k] for k in ("seconds", "forwards", "backwards")})
     return rows
 
 

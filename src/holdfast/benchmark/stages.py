@@ -53,7 +53,7 @@ class Clean:
         return "clean"
 
     def run(self, data: ImageData, at: Tensor, emit: Emit) -> None:
-        """One forward per example; refuses outputs that are not finite, or probabilities."""
+        """One forward per example; refuses outputs that are not finite."""
         clock = _Clock()
         block = self.model.block or len(at)
         for rows in torch.split(at, block):
@@ -179,7 +179,7 @@ def _on_cpu(rows: Rows) -> Rows:
 
 
 def _check_scores(logits: Tensor, y: Tensor, index: Tensor) -> None:
-    """Refuses what cannot be attacked fairly: outputs that are not finite, or probabilities."""
+    """Refuses what cannot be attacked: outputs that are not finite, or of too few classes."""
     finite = logits.isfinite().all(dim=1)
     if not bool(finite.all()):
         example = int(index[(~finite).nonzero()[0, 0].cpu()])
@@ -189,12 +189,4 @@ def _check_scores(logits: Tensor, y: Tensor, index: Tensor) -> None:
         shown = described(f"{logits.shape[1]} outputs")
         raise InputError(
             "model", shown, f"cannot give class {int(y.max())} of the data", "use another model"
-        )
-    in_range = bool(((logits >= 0) & (logits <= 1)).all())
-    if in_range and bool(((logits.sum(dim=1) - 1).abs() < 1e-4).all()):
-        raise InputError(
-            "model",
-            described("outputs that sum to 1"),
-            "are probabilities, which hide the gradient",
-            "return logits: drop the softmax",
         )

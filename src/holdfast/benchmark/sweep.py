@@ -55,6 +55,14 @@ class Sweep:
         """Which examples are neither known to fall at this radius nor proved, (N,) bool."""
         return (self.witness > radius) & (self.certified < radius)
 
+    def ledger_at(self, radius: float) -> Ledger:
+        """A ledger for this radius, in which only the examples that stand there are undecided."""
+        ledger = Ledger(self.ledger.index, self.ledger.labels)
+        ledger.outcome[self.witness <= radius] = Outcome.BROKEN
+        ledger.outcome[self.certified >= radius] = Outcome.CERTIFIED
+        ledger.outcome[self.witness < 0] = Outcome.MISCLASSIFIED
+        return ledger
+
     def take_bound(self, at: Tensor, rows: Rows, radius: float) -> None:
         """Takes a bound's rows at a radius."""
         proved = at[rows["bound"] > 0]

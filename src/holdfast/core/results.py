@@ -48,6 +48,8 @@ class AttackResult:
             undecided.
         padding: rows computed beyond the examples' own passes: to fill blocks, or restarts run
             ahead and not needed.
+        params: (B, P) what was done to each input, for threats whose `contains` needs it (spatial);
+            else None.
     """
 
     x_adv: Tensor
@@ -59,6 +61,7 @@ class AttackResult:
     backwards: Tensor
     outcome: Tensor
     padding: int = 0
+    params: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
