@@ -80,6 +80,25 @@ def test_what_else_differs_is_said(tmp_path):
     assert [text.split()[1] for text in said] == ["threats", "attacks"]
 
 
+def test_other_protocols_are_named(tmp_path):
+    versions = [{"protocol": {"name": n, "version": f"{n}/1", "hash": n}} for n in ("fast", "rand")]
+    runs = [run_with(tmp_path, each["protocol"]["name"], ["broken"], **each) for each in versions]
+    own = run_with(tmp_path, "own", ["broken"])
+    assert compare(runs[0], runs[0]).warnings == ()
+    (said,) = compare(*runs).warnings
+    assert said.startswith("the protocols differ: fast/1, rand/1;")
+    assert "a list of attacks, fast/1" in compare(own, runs[0]).warnings[0]
+
+
+def test_a_severe_flag_is_told(tmp_path):
+    flags = [{"code": "randomised", "severity": "severe"}, {"code": "classes", "severity": "info"}]
+    one = run_with(tmp_path, "one", ["broken"])
+    two = run_with(tmp_path, "two", ["broken"], flags=flags)
+    assert compare(one, two).warnings == (
+        "two has severe flags (randomised): its number is in doubt",
+    )
+
+
 def test_the_comparison_is_plain_data(tmp_path):
     one = run_with(tmp_path, "one", ["certified", "broken", "undecided"])
     found = compare(one, one).to_dict()

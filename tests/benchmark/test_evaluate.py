@@ -59,7 +59,10 @@ def test_accuracies_are_fractions_of_all_examples_with_their_intervals():
     assert found.result["clean_interval"] == [low, high]
     assert [a["name"] for a in found.result["attacks"]] == ["fgsm", "pgd-5-3"]
     assert found.result["attacks"][-1]["robust_accuracy"] == found.robust_accuracy
-    assert found.result["forwards"] == int(found.ledger.forwards.sum())
+    checks = next(row for row in found.result["stages"] if row["stage"] == "checks")
+    assert found.result["forwards"] == int(found.ledger.forwards.sum()) + checks["forwards"]
+    assert found.result["attacks"][0]["examples"] <= 25
+    assert sum(a["broken"] for a in found.result["attacks"]) == count[Outcome.BROKEN]
 
 
 def test_per_class_table_adds_up():
@@ -169,7 +172,6 @@ def test_attack_objects_and_stronger_attacks_only_lower_the_number():
 @pytest.mark.parametrize(
     ("spoil", "word"),
     [
-        (lambda z: torch.softmax(z, dim=1), "probabilities"),
         (lambda z: z * float("nan"), "NaN"),
         (lambda z: z[:, :1], "shape"),
         (lambda z: z.argmax(1), "shape"),
@@ -182,15 +184,19 @@ def test_outputs_that_are_no_logits(spoil, word):
         answer(lambda x: spoil(net(x)), data, bounds=())
 
 
-def test_randomised_models_and_batch_statistics_are_said():
+def test_what_speaks_against_the_answer_is_flagged():
     net, data = problem()
     noisy = nn.Sequential(net)
-    noisy.forward = lambda x: net(x) + 1e-3 * torch.randn(len(x), 5)
-    with pytest.warns(UserWarning, match="randomised"):
-        found = answer(noisy, data, bounds=(), radii=())
-    assert any("randomised" in text for text in found.result["warnings"])
-    with pytest.warns(UserWarning, match="neighbours"):
-        answer(lambda x: net(x) - net(x)[:1] * 0.01, data, bounds=(), radii=())
+    noisy.forward = lambda x: net(x) + 1e-1 * torch.randn(len(x), 5)
+    found = answer(noisy, data, bounds=(), radii=())
+    assert "randomised" in [flag["code"] for flag in found.flags]
+    assert found.result["flags"] == found.flags
+    found = answer(lambda x: net(x) - net(x)[:1] * 0.01, data, bounds=(), radii=())
+    assert "neighbours" in [flag["code"] for flag in found.flags]
+    found = answer(lambda x: torch.softmax(net(x), dim=1), data, bounds=(), radii=())
+    assert "probabilities" in [flag["code"] for flag in found.flags]
+    assert "severe: the model's outputs" in found.table()
+    assert answer(net, data).flags == []
 
 
 def test_close_calls_are_listed():

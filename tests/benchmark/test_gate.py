@@ -67,6 +67,45 @@ def test_junit_counts_failures_and_escapes_names(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("asked", "holds"), [("standard", True), ("standard/1", True), ("standard/2", False)]
+)
+def test_a_protocol_may_be_asked_for_with_its_version(asked, holds, tmp_path):
+    run = run_with(tmp_path)
+    run.write_result(
+        run.read_result() | {"protocol": {"name": "standard", "version": "standard/1"}}
+    )
+    found = gate(run, protocol=asked)
+    assert found.passed is holds
+    assert str(found.criteria[0]) == f"protocol: found standard/1, asked for {asked}"
+    assert f"| protocol | {asked} | standard/1 |" in found.markdown()
+
+
+def test_a_list_of_attacks_is_no_protocol(tmp_path):
+    for number, record in enumerate(({}, {"protocol": None})):
+        run = run_with(tmp_path, f"r{number}")
+        run.write_result(run.read_result() | record)
+        assert not gate(run, protocol="fast").passed
+
+
+@pytest.mark.parametrize(
+    ("flags", "holds", "told"),
+    [
+        ([], True, "none"),
+        ([{"code": "classes", "severity": "info"}], True, "none"),
+        ([{"code": "zero-gradients", "severity": "severe"}], False, "zero-gradients"),
+        (None, False, "not measured"),
+    ],
+)
+def test_severe_flags_fail_and_so_does_a_run_without_checks(flags, holds, told, tmp_path):
+    run = run_with(tmp_path)
+    run.write_result(run.read_result() | {"flags": flags})
+    found = gate(run, no_severe_flags=True)
+    assert found.passed is holds
+    assert f"found {told}," in str(found.criteria[0])
+    assert ("<failure>" in found.junit()) is not holds
+
+
+@pytest.mark.parametrize(
     ("wrong", "told"),
     [
         ({}, "has no criterion"),

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks.findings import Findings
+from holdfast.attacks.goal import bounded, goal
 from holdfast.attacks.lanes import Final, Lane, wide
 from holdfast.attacks.protocol import Finished, Listener, Seen, Tick, Walk
 from holdfast.attacks.rows import Rows, Supply
@@ -25,7 +26,6 @@ from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys
 from holdfast.core.results import AttackResult, Outcome
 from holdfast.data.checks import check_labels
-from holdfast.losses.margin import margin as margin_of
 from holdfast.threats.protocol import Threat
 
 T = TypeVar("T")
@@ -113,12 +113,12 @@ class _Search:
         for labels in (y, targets) if targets is not None else (y,):
             check_labels(labels, self.logits.shape[1])
         runs = attack.runs(self.logits.shape[1])
-        margin = _goal(self.logits, y, targets)
+        margin = goal(self.logits, y, targets)
         loss = self._loss(self.logits, y, targets)
         self.clean = margin, loss
         self.checks = torch.zeros_like(y)
         self.found = Findings(x, margin, loss, runs, smallest=attack.smallest)
-        self.bounded = not (isinstance(threat.radius, float) and threat.radius == math.inf)
+        self.bounded = bounded(threat, y)
         self.outcome = torch.full_like(y, Outcome.UNDECIDED)
         if targets is None:
             self.outcome[self.found.winner < 0] = Outcome.MISCLASSIFIED
@@ -188,8 +188,8 @@ class _Search:
         rows = lane.rows
         assert rows is not None
         logits, loss, gradient = self._with_room(lane, lambda: self.attack.look(self.model, rows))
-        margin = _goal(logits, rows.y, None if self.targets is None else rows.target)
-        rank, won = self._rank(margin, rows.point, rows.origin, rows.threat)
+        margin = goal(logits, rows.y, None if self.targets is None else rows.target)
+        rank, won = self._rank(rows.example, margin, rows.point, rows.origin, rows.threat)
         if rows.inside is not None:
             rank, won = torch.where(rows.inside, rank, math.inf), won & rows.inside
         lane.note(rank, margin, loss)
@@ -202,7 +202,7 @@ class _Search:
             self._leave(lane, leaving, won)
 
     def _rank(
-        self, margin: Tensor, point: Tensor, origin: Tensor, threat: Threat
+        self, example: Tensor, margin: Tensor, point: Tensor, origin: Tensor, threat: Threat
     ) -> tuple[Tensor, Tensor]:
         """What is minimised over the points of an example, (b,), and whether a point ends its run:
         the margin, until it is not positive; for a smallest success its size, until it is within a
@@ -211,9 +211,8 @@ class _Search:
         if not self.attack.smallest:
             return margin, fooled
         size = torch.where(fooled, threat.size(point, origin), torch.inf)
-        if not self.bounded:
-            return size, torch.zeros_like(fooled)
-        return size, fooled & threat.contains(point, origin)
+        ends = fooled & self.bounded[example]
+        return size, ends & threat.contains(point, origin) if bool(ends.any()) else ends
 
     def _leave(self, lane: Lane, leaving: Tensor, won: Tensor) -> None:
         """Records what ended runs found; those that made all moves await a last look."""
@@ -247,10 +246,10 @@ class _Search:
         waiting, self.finals = self.finals, []
         final = Final.join(waiting)
         logits = self._with_room(self.lanes[0], lambda: self.model.logits(final.point))
-        margin = _goal(logits, final.y, final.target if self.targets is not None else None)
+        margin = goal(logits, final.y, final.target if self.targets is not None else None)
         loss = self._loss(logits, final.y, final.target)
         at, origin = final.example, self.x[final.example]
-        rank, won = self._rank(margin, final.point, origin, self.threat.rows(at))
+        rank, won = self._rank(at, margin, final.point, origin, self.threat.rows(at))
         self.settled += 1
         self.found.record(at, final.run, won, final.point, rank, margin, loss)
         forwards, backwards = (each * final.looks for each in self.attack.cost)
@@ -279,15 +278,15 @@ class _Search:
         won = self.found.winner[at] < self.found.runs
         threat, x, y = self.threat.rows(at), self.x[at], self.y[at]
         x_adv = self.found.x_adv[at]
-        if self.attack.smallest and self.bounded:
-            x_adv = torch.where(wide(won, x), x_adv, threat.project(x_adv, x))
+        outside = ~won & self.bounded[at]
+        if self.attack.smallest and bool(outside.any()):
+            x_adv = torch.where(wide(outside, x), threat.project(x_adv, x), x_adv)
         targets = None if self.targets is None else self.targets[at]
         logits = self._with_room(self.lanes[0], lambda: self.model.logits(x_adv))
-        margin, loss = _goal(logits, y, targets), self._loss(logits, y, targets)
+        margin, loss = goal(logits, y, targets), self._loss(logits, y, targets)
         holds = ~(margin > 0) & threat.contains(x_adv, x)
         self.checks[at] += 1
         self.outcome[at[holds]] = Outcome.BROKEN
-        outside = ~won & self.bounded
         self._keep(at, x_adv, margin, loss, outside)
         self._report(at[holds | outside])
         again = ~(holds | outside)
@@ -363,18 +362,6 @@ class _Search:
                     self.supply.give_back(
                         each.rows.example[each.active], each.rows.run[each.active]
                     )
-
-
-def _goal(logits: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
-    """The margin that must become <= 0: of the label, or of all others over the target.
-
-    A tie with the target is no success: zero becomes the smallest positive number.
-    """
-    if target is None:
-        return margin_of(logits, y)
-    margin = -margin_of(logits, target)
-    tiny = torch.full_like(margin, torch.finfo(margin.dtype).tiny)
-    return torch.where(margin == 0, tiny, margin)
 
 
 def _finite(gradient: Tensor | None) -> Tensor | None:

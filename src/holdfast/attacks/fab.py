@@ -162,3 +162,13 @@ class FAB(LinearisedAttack):
         length = torch.where(length.isinf(), _START_RADIUS[p], length).expand(len(x)) / 2
         moved = x + direction * per_example(length / norm(direction, p), x)
         return moved if rows.threat.box is None else moved.clamp_(*rows.threat.box)
+
+
+def fab_t(steps: Count = 100, most_targets: Count = 9) -> FAB:
+    """FAB aimed at one likely wrong class after the other (FAB-T), as in AutoAttack.
+
+    Args:
+        steps: of each run.
+        most_targets: how many classes are aimed at.
+    """
+    return FAB(steps=steps, targeting="multi", most_targets=most_targets)

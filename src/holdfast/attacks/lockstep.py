@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks.attack import check_searchable, check_start, frozen_view
+from holdfast.attacks.goal import bounded, goal
 from holdfast.attacks.lanes import wide
 from holdfast.attacks.protocol import Finished, Listener, Seen, Tick
 from holdfast.core.errors import InputError
@@ -22,7 +23,6 @@ from holdfast.core.random import Keys
 from holdfast.core.results import AttackResult, Outcome
 from holdfast.data.checks import check_inputs, check_labels
 from holdfast.losses.margin import Margin
-from holdfast.losses.margin import margin as margin_of
 from holdfast.losses.protocol import Loss
 from holdfast.threats.protocol import Threat
 
@@ -112,7 +112,7 @@ class Oracle:
         self.targets = None if targets is None else targets[full].to(y)
         self.start = None if start is None else self.threat.project(start[full].to(x), self.x)
         self._computed = model.passes.forwards + model.passes.padding
-        self.bounded = _bounded(self.threat, self.y)
+        self.bounded = bounded(self.threat, self.y)
         real = torch.arange(len(full), device=x.device) < len(rows)
         clean = model.logits(x[rows])
         self.logits = clean[(torch.cumsum(real, 0) - 1)]
@@ -148,11 +148,7 @@ class Oracle:
 
     def margin(self, logits: Tensor) -> Tensor:
         """(b,) not positive where the goal is reached: any wrong class, or the target."""
-        if self.targets is None:
-            return margin_of(logits, self.y)
-        margin = -margin_of(logits, self.targets)
-        tiny = torch.full_like(margin, torch.finfo(margin.dtype).tiny)
-        return torch.where(margin == 0, tiny, margin)
+        return goal(logits, self.y, self.targets)
 
     def ask(self, points: Tensor, which: Tensor | None = None, *, keep: bool = True) -> Seen:
         """Scores at points (b, *E): one forward for each open row in `which` (b,) bool.
@@ -302,12 +298,6 @@ class Oracle:
 
     def _loss(self, logits: Tensor) -> Tensor:
         return self._attack.objective(logits, self.y, self.targets)
-
-
-def _bounded(threat: Threat, y: Tensor) -> Tensor:
-    """(b,) bool, whether a row's radius is finite; so is one per feature."""
-    radius = torch.as_tensor(threat.radius, device=y.device)
-    return (radius < math.inf if radius.ndim < 2 else torch.ones_like(y) > 0).expand(len(y))
 
 
 def _joined(parts: list[AttackResult]) -> AttackResult:

@@ -14,16 +14,16 @@ from holdfast.core.errors import InputError, unknown_name
 
 _FORM = "write pgd-STEPS-RESTARTS or pgd-STEPS-RESTARTS-STEP, such as pgd-50-10 or pgd-50-10-0.01"
 _TARGETED = "write apgd-t-TARGETS-STEPS, such as apgd-t-3-20"
-_BUDGETS = ("queries", "steps")
+_BUDGETS = ("queries", "steps", "samples")
 
 
 def parse(text: str) -> Attack:
     """The attack that a name stands for.
 
     A name of the catalogue is the attack with its published settings; `NAME-N` gives it N steps, or
-    N queries where it counts those. `pgd-S-R[-STEP]` is PGD with S steps and R restarts; STEP is in
-    input units or relative (`eps/4`), by default 2.5 eps / S. `apgd-t-T-S` is APGD on the targeted
-    DLR loss, towards the T likeliest wrong classes, with S steps each.
+    N queries or draws where it counts those. `pgd-S-R[-STEP]` is PGD with S steps and R restarts;
+    STEP is in input units or relative (`eps/4`), by default 2.5 eps / S. `apgd-t-T-S` is APGD on
+    the targeted DLR loss, towards the T likeliest wrong classes, with S steps each.
 
     Raises:
         InputError: an unknown name (with the nearest known one) or a malformed number.
@@ -34,7 +34,7 @@ def parse(text: str) -> Attack:
         >>> parse("apgd-ce-50").steps
         50
     """
-    if text in ATTACKS and text != "transfer":
+    if text in ATTACKS:
         return ATTACKS[text].load()()
     if text.startswith("apgd-t-"):
         return _apgd_t(text)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks.attack import check_start, frozen_view
+from holdfast.attacks.goal import goal
 from holdfast.attacks.lanes import wide
 from holdfast.attacks.protocol import Finished, Listener, Tick
 from holdfast.core.errors import InputError, described
@@ -28,7 +29,6 @@ from holdfast.core.random import Keys
 from holdfast.core.results import AttackResult, Outcome
 from holdfast.data.checks import check_inputs, check_labels
 from holdfast.losses.margin import Margin
-from holdfast.losses.margin import margin as margin_of
 from holdfast.losses.protocol import Loss
 from holdfast.threats.box import Box
 from holdfast.threats.protocol import Searchable
@@ -314,11 +314,7 @@ class _Group:
     def _scores(self, rows: Tries, logits: Tensor) -> tuple[Tensor, Tensor]:
         """(b,) the margin, not positive where the goal is reached, and the objective."""
         loss = self.attack.objective(logits, rows.y, rows.target)
-        if rows.target is None:
-            return margin_of(logits, rows.y), loss
-        margin = -margin_of(logits, rows.target)
-        tiny = torch.full_like(margin, torch.finfo(margin.dtype).tiny)
-        return torch.where(margin == 0, tiny, margin), loss
+        return goal(logits, rows.y, rows.target), loss
 
 
 def _check_start(start: Tensor, x: Tensor, threat: object, keeps: bool) -> None:

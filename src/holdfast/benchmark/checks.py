@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from holdfast.attacks.pgd import PGD
+from holdfast.attacks.apgd import APGD
 from holdfast.benchmark import flags
 from holdfast.benchmark.flags import Flag
 from holdfast.benchmark.protocol import Protocol
@@ -63,9 +63,10 @@ class Checks:
             threat = self.threat.rows(rows)
             some = flags.gradients(self.frozen, x, y, self.data.index[rows], threat, keys)
             self.found += [_first(flag, count) for flag in some]
-            self._curve(ledger)
         self.report["forwards"] = passes.forwards - before[0]
         self.report["backwards"] = passes.backwards - before[1]
+        if flags.supports_gradients(self.threat):
+            self._curve(ledger)
         self.report["seconds"] = time.perf_counter() - began
 
     def of_steps(self, steps: list[dict[str, Any]], classes: int, notes: dict[str, Any]) -> None:
@@ -90,18 +91,21 @@ class Checks:
         radius, box = self.threat.radius, self.threat.box
         standing = (ledger.outcome != Outcome.MISCLASSIFIED) & (ledger.prediction >= 0)
         at = standing.nonzero().flatten()[:_CURVE]
-        if isinstance(radius, Tensor) or not radius or box is None or not len(at):
+        bad = isinstance(radius, Tensor) or not radius or not math.isfinite(radius)
+        if bad or box is None or not len(at) or self.threat.p not in (1.0, 2.0, math.inf):
             return
         far = _far(self.threat, self.data.images[0].numel())
-        radii = sorted({min(factor * radius, far) for factor in _FACTORS} | {far})
+        radii = sorted({min(factor * float(radius), far) for factor in _FACTORS} | {far})
         x = self.data.inputs(at).to(self.frozen.device)
         y = self.data.labels[at].to(self.frozen.device)
         keys = Keys.of(self.seed, self.data.index[at].to(x.device)).fold("sanity")
         margins, robust = [float(ledger.margin[at].mean())], [1.0]
+        block = min(_CURVE, self.frozen.block or _CURVE)
+        model = FrozenModel(self.frozen.model, block=block, device=self.frozen.device)
         for each in radii:
-            found = PGD(steps=10, restarts=1).run(
-                self.frozen, x, y, self.threat.at(each), keys=keys
-            )
+            found = APGD(steps=10).run(model, x, y, self.threat.at(each), keys=keys)
+            self.report["forwards"] += int(found.forwards.sum())
+            self.report["backwards"] += int(found.backwards.sum())
             margins.append(float(found.margin.clamp_min(0.0).mean()))
             robust.append(float((~found.success).float().mean()))
         radii = [0.0, *radii]

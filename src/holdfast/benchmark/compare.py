@@ -92,7 +92,7 @@ def compare(first: Run, second: Run) -> Comparison:
     names = (first.path.name, second.path.name)
     measures = [name for name in _LOST if _both(name, results)]
     rows = tuple(_difference(name, results, outcomes) for name in measures)
-    return Comparison(names, len(outcomes[0]), rows, tuple(_warnings(results)))
+    return Comparison(names, len(outcomes[0]), rows, tuple(_warnings(names, results)))
 
 
 def evaluation_of(run: Run) -> dict[str, Any]:
@@ -148,13 +148,40 @@ def _difference(
     return Difference(name, before, after, after - before, only_first, only_second, p_value)
 
 
-def _warnings(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What else differs than the model."""
+def _warnings(names: Sequence[str], results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What else differs than the model, and which number is in doubt."""
     said = []
     if results[0].get("threat") != results[1].get("threat"):
         said.append(f"the threats differ: {results[0].get('threat')}, {results[1].get('threat')}")
+    protocols = [protocol_of(result) for result in results]
+    if protocols[0] != protocols[1]:
+        told = ", ".join(name or "a list of attacks" for name in protocols)
+        said.append(f"the protocols differ: {told}; part of a difference may be theirs")
     settings = [result.get("settings", {}) for result in results]
-    for key in ("attacks", "bounds"):
-        if settings[0].get(key) != settings[1].get(key):
-            said.append(f"the {key} differ: part of a difference may be theirs")
+    same = [settings[0].get(key) == settings[1].get(key) for key in ("protocol", "attacks")]
+    if protocols[0] == protocols[1] and not all(same):
+        named = "attacks" if same[0] else "settings of the protocol"
+        said.append(f"the {named} differ: part of a difference may be theirs")
+    if settings[0].get("bounds") != settings[1].get("bounds"):
+        said.append("the bounds differ: part of a difference may be theirs")
+    for name, result in zip(names, results, strict=True):
+        severe = [flag["code"] for flag in flags_of(result) if flag.get("severity") == "severe"]
+        if severe:
+            said.append(f"{name} has severe flags ({', '.join(severe)}): its number is in doubt")
     return said
+
+
+def protocol_of(result: Mapping[str, Any]) -> str:
+    """The version of an evaluation's protocol, such as `standard/1`; empty for a list of attacks.
+
+    Example:
+        >>> protocol_of({"protocol": {"name": "fast", "version": "fast/1"}})
+        'fast/1'
+    """
+    protocol = result.get("protocol")
+    return str(protocol.get("version", "")) if isinstance(protocol, Mapping) else ""
+
+
+def flags_of(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The flags of an evaluation; none where it was not checked."""
+    return [flag for flag in result.get("flags") or () if isinstance(flag, Mapping)]

@@ -38,7 +38,7 @@ from holdfast.runs.directory import Run
 from holdfast.runs.executors import Shard
 from holdfast.runs.journal import Journal
 from holdfast.runs.ranks import Ranks
-from holdfast.threats.protocol import Threat
+from holdfast.threats.protocol import Boundable, Threat
 
 DEFAULT_PROTOCOL = "fast"
 Attacks = str | Attack | Iterable[str | Attack]
@@ -181,6 +181,8 @@ class _Evaluation:
         for name in self.bounds:
             BOUNDS[name]
         try:
+            if not isinstance(self.threat, Boundable):
+                raise UnsupportedThreat(f"{self.threat.text} has no bounds")
             if not isinstance(self.model, nn.Module):
                 raise CaptureError("a plain function has no graph; give an nn.Module")
             shape = tuple(self.data.images.shape[1:])
@@ -300,7 +302,7 @@ def _radii(radii: Sequence[float], threat: Threat) -> tuple[float, ...]:
     for radius in radii:
         if not (math.isfinite(radius) and radius >= 0):
             raise InputError("radii", radius, "is no radius", "give numbers >= 0")
-    own = threat.radius
+    own = getattr(threat, "radius", None)
     if radii and not isinstance(own, float):
         raise InputError("radii", list(radii), "needs one radius for all", "use a scalar radius")
     return tuple(sorted({float(r) for r in radii if r != own and r > 0}))

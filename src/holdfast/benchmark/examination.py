@@ -6,6 +6,7 @@ further radii in ascending order: a witness counts for every radius it fits into
 every smaller one.
 """
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -30,6 +31,8 @@ from holdfast.runs.ranks import Ranks
 from holdfast.threats.protocol import Threat
 
 _SAMPLE = 32
+_SMALLEST = 16
+_PAUSE = 0.1  # seconds between signs of life
 _BOUND_COST = 3  # forwards that an interval bound takes, about
 Tell = Callable[[str, int, int], None]
 
@@ -73,7 +76,8 @@ class Examination:
         self.place = {int(index): at for at, index in enumerate(data.index.tolist())}
         self.reports: list[dict[str, Any]] = []
         self.notes: dict[str, Any] = {}
-        self.where = ("", 0, 0)
+        self.narrower: dict[int, FrozenModel] = {}
+        self.where, self.told = ("", 0, 0), 0.0
 
     def run(self, checks: bool) -> None:
         """All stages, in order.
@@ -131,6 +135,24 @@ class Examination:
             take(at, rows, step.name)
 
         self._stage(search, at, keep)
+
+    def _fitting(self, step: Step, examples: int) -> FrozenModel:
+        """The model in blocks no larger than a step on few examples can fill: its shape depends on
+        how many examples all processes have in it, as the step itself does."""
+        runs = getattr(step.attack, "runs", lambda classes: 1)(self.classes)
+        block, most = _SMALLEST, self.frozen.block or _SMALLEST
+        while block < min(most, examples * runs):
+            block *= 2
+        if block >= most:
+            return self.frozen
+        if block not in self.narrower:
+            in_flight = max(1, most * self.frozen.in_flight // block)
+            model = FrozenModel(
+                self.frozen.model, block=block, in_flight=in_flight, device=self.frozen.device
+            )
+            model.passes = self.frozen.passes
+            self.narrower[block] = model
+        return self.narrower[block]
 
     def _prove(self) -> None:
         """The certificates, on what no attack has broken."""
@@ -242,8 +264,9 @@ class Examination:
         return Bound(self.graph, BOUNDS[name].load()(), name, threat, block, self.frozen.device)
 
     def _tick(self, event: Tick) -> None:
-        self._tell(*self.where)
+        if time.perf_counter() - self.told > _PAUSE:
+            self._tell(*self.where)
 
     def _tell(self, stage: str, done: int, total: int) -> None:
-        self.where = (stage, done, total)
+        self.where, self.told = (stage, done, total), time.perf_counter()
         self.tell(stage, done, total)

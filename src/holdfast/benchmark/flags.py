@@ -19,7 +19,6 @@ from torch import Tensor
 from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys
 from holdfast.losses.cross_entropy import CrossEntropy
-from holdfast.losses.dlr import DLR
 from holdfast.losses.margin import Margin
 from holdfast.losses.protocol import Loss
 from holdfast.threats.protocol import Searchable, Threat
@@ -103,13 +102,12 @@ def gradients(
 ) -> list[Flag]:
     """Whether input gradients at random points of the threat are exactly zero.
 
-    A zero gradient of the difference of logits ratio is a forward pass that does not depend on the
-    input; where only that of the cross-entropy is zero, the logits are too large for it.
+    A zero gradient of the margin is a forward pass that does not depend on the input; where only
+    that of the cross-entropy is zero, the logits are too large for it. (The difference of logits
+    ratio, which the released code looks at, is constant where the label ranks third.)
     """
     point = threat.sample(x, keys=keys.fold("flags"))
-    classes = model.logits(x[:1]).shape[1]
-    ratio: Loss = DLR() if classes > 2 else Margin()
-    dead = _zero(model, point, y, ratio)
+    dead = _zero(model, point, y, Margin())
     flat = _zero(model, point, y, CrossEntropy(precise=False)) & ~dead
     flags = []
     if bool(dead.any()):

@@ -1,15 +1,17 @@
 """The gate: a run passes if its accuracies reach what is asked for; for continuous integration.
 
 Accuracies are fractions of the evaluated examples. A drop is measured against an older run, in
-clean and robust accuracy, and in certified accuracy where both runs have one.
+clean and robust accuracy, and in certified accuracy where both runs have one. What is asked for may
+also be a protocol, and that no severe flag fired.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from holdfast.benchmark.compare import evaluation_of
+from holdfast.benchmark.compare import evaluation_of, flags_of, protocol_of
 from holdfast.core.errors import InputError
 from holdfast.runs.directory import Run
 
@@ -22,20 +24,20 @@ class Criterion:
     """One condition and what was found.
 
     Args:
-        name: such as `min-robust`, or `max-drop clean`.
-        asked: the least accuracy that passes.
-        found: the accuracy, or None where it was not measured.
+        name: such as `min-robust`, `max-drop clean`, `protocol` or `no-severe-flags`.
+        asked: the least accuracy that passes; else what is asked for, in words.
+        found: the accuracy, or what was found; None where it was not measured.
         passed: whether it holds.
     """
 
     name: str
-    asked: float
-    found: float | None
+    asked: float | str
+    found: float | str | None
     passed: bool
 
     def __str__(self) -> str:
-        found = "not measured" if self.found is None else f"{self.found:.4f}"
-        return f"{self.name}: found {found}, asked for at least {self.asked:.4f}"
+        least = "" if isinstance(self.asked, str) else "at least "
+        return f"{self.name}: found {_shown(self.found)}, asked for {least}{_shown(self.asked)}"
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,11 @@ class Gate:
     def markdown(self) -> str:
         """As a Markdown table."""
         rows = [
-            f"| {each.name} | {each.asked:.4f} | "
-            f"{'not measured' if each.found is None else f'{each.found:.4f}'} | "
+            f"| {each.name} | {_shown(each.asked)} | {_shown(each.found)} | "
             f"{'passed' if each.passed else '**failed**'} |"
             for each in self.criteria
         ]
-        head = ["| criterion | at least | found | |", "|---|---|---|---|"]
+        head = ["| criterion | asked for | found | |", "|---|---|---|---|"]
         title = f"### {self.run}: {'passed' if self.passed else 'failed'}\n"
         return "\n".join([title, *head, *rows]) + "\n"
 
@@ -94,6 +95,8 @@ def gate(
     min_certified: float | None = None,
     max_drop: float | None = None,
     against: Run | None = None,
+    protocol: str | None = None,
+    no_severe_flags: bool = False,
 ) -> Gate:
     """Compares a run's accuracies with what is asked for.
 
@@ -102,6 +105,9 @@ def gate(
         min_clean, min_robust, min_certified: least accuracies, fractions in [0, 1].
         max_drop: by how much each accuracy may be below that of `against`.
         against: an older run.
+        protocol: that the run must have followed: a name such as `standard`, or one with its
+            version, `standard/1`.
+        no_severe_flags: whether a severe flag fails, and so does a run without checks.
 
     Raises:
         InputError: nothing asked for, a threshold outside [0, 1], `max_drop` without `against` or
@@ -115,7 +121,8 @@ def gate(
         given, missing = ("max_drop", "against") if against is None else ("against", "max_drop")
         shown = max_drop if against is None else str(against.path)
         raise InputError(given, shown, f"is given without {missing}", "give both")
-    if against is None and all(value is None for value in least.values()):
+    asked_for = (against, protocol, no_severe_flags or None, *least.values())
+    if all(value is None for value in asked_for):
         raise InputError("gate", str(run.path), "has no criterion", "give one, such as min_robust")
     found = evaluation_of(run)
     criteria = [
@@ -123,6 +130,12 @@ def gate(
         for name, value in least.items()
         if value is not None
     ]
+    if protocol is not None:
+        followed = protocol_of(found)
+        holds = protocol in (followed, followed.partition("/")[0])
+        criteria.append(Criterion("protocol", protocol, followed or "a list of attacks", holds))
+    if no_severe_flags:
+        criteria.append(_flagless(found))
     if against is not None and max_drop is not None:
         old = evaluation_of(against)
         for name in _MEASURES:
@@ -135,6 +148,20 @@ def gate(
 
 def _criterion(name: str, asked: float, found: float | None) -> Criterion:
     return Criterion(name, asked, found, found is not None and found >= asked - _ROUNDING)
+
+
+def _flagless(found: Mapping[str, Any]) -> Criterion:
+    """Whether the checks ran and no severe flag fired."""
+    severe = [str(flag["code"]) for flag in flags_of(found) if flag.get("severity") == "severe"]
+    checked = found.get("flags") is not None
+    told = ", ".join(severe) or ("none" if checked else None)
+    return Criterion("no-severe-flags", "none", told, checked and not severe)
+
+
+def _shown(value: float | str | None) -> str:
+    if isinstance(value, str):
+        return value
+    return "not measured" if value is None else f"{value:.4f}"
 
 
 def _check_fraction(name: str, value: float | None) -> None:

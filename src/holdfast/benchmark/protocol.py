@@ -57,9 +57,11 @@ class Board:
         """Positions of the examples that no method has decided."""
         return (self.ledger.outcome == Outcome.UNDECIDED).nonzero().flatten()
 
-    def closest(self, count: int) -> Tensor:
-        """Positions of the `count` standing examples of smallest margin, ties by position."""
+    def closest(self, count: int, beside: Tensor | None = None) -> Tensor:
+        """Positions of the `count` standing examples of smallest margin, ties by position; those
+        `beside` aside."""
         at = self.standing()
+        at = at if beside is None else at[~torch.isin(at, beside)]
         order = self.ledger.margin[at].argsort(stable=True)
         return at[order[:count]].sort().values
 

@@ -24,7 +24,7 @@ from holdfast.attacks.fab import FAB
 from holdfast.attacks.pgd import PGD
 from holdfast.attacks.square import Square
 from holdfast.benchmark.protocol import Board, Step
-from holdfast.core.recipes import Count, hyperparameters
+from holdfast.core.recipes import hyperparameters
 from holdfast.losses.cross_entropy import CrossEntropy
 from holdfast.losses.dlr import DLR
 from holdfast.losses.margin import Margin
@@ -98,7 +98,7 @@ class Quick:
         if self.attack == "pgd-50-10":
             yield Step(self.attack, PGD(steps=50, restarts=10, step_size="eps/4"))
         else:
-            yield Step(self.attack, _targeted(board.classes, steps=20, targets=3))
+            yield Step(self.attack, targeted(board.classes, 20, 3))
 
 
 def apgd_t_3_20() -> Quick:
@@ -129,7 +129,7 @@ def _components(variant: str, classes: int, sparse: bool) -> dict[str, Attack]:
     dlr = _apgd(DLR() if classes > 2 else Margin(), restarts=restarts, eot=eot)
     if variant == "rand":
         return {"apgd-ce": ce, "apgd-dlr": dlr}
-    apgd_t = _targeted(classes, steps=100, targets=5 if sparse else 9)
+    apgd_t = targeted(classes, 100, 5 if sparse else 9)
     fab_t = FAB(targeting="multi", most_targets=9)
     square = Square(queries=5000, p_init=0.8, schedule="released", rescale=False)
     if variant == "standard":
@@ -145,8 +145,8 @@ def _components(variant: str, classes: int, sparse: bool) -> dict[str, Attack]:
     }
 
 
-def _targeted(classes: int, *, steps: Count, targets: int) -> APGD:
-    """APGD-T; with fewer than four classes on the margin."""
+def targeted(classes: int, steps: int, targets: int) -> APGD:
+    """APGD-T, on the margin where there are fewer than the four classes that its loss needs."""
     loss: Loss = DLR() if classes > 3 else Margin()
     return APGD(steps=steps, loss=loss, most_targets=min(targets, classes - 1), floor=_FLOOR)
 

@@ -33,7 +33,8 @@ class Sweep:
     def __init__(self, ledger: Ledger, threat: Threat, data: ImageData):
         infinity = torch.full((len(ledger),), math.inf, dtype=torch.float64)
         broken, wrong = ledger.outcome == Outcome.BROKEN, ledger.outcome == Outcome.MISCLASSIFIED
-        self.radius = threat.radius if isinstance(threat.radius, float) else math.nan
+        radius = getattr(threat, "radius", None)
+        self.radius = radius if isinstance(radius, float) else math.nan
         self.main_broken = broken
         self.ledger = ledger
         self.witness = torch.where(broken, ledger.size.double().clamp(max=self.radius), infinity)
