@@ -5,9 +5,10 @@ import torch
 
 from holdfast.benchmark.protocol import Board, Protocol
 from holdfast.benchmark.standard import AutoAttack, apgd_t_3_20, pgd_50_10, plus, rand
+from holdfast.core.errors import UnsupportedThreat
 from holdfast.core.ledger import Ledger
 from holdfast.losses import DLR, CrossEntropy, Margin
-from holdfast.threats import L1, L2, Linf
+from holdfast.threats import L0, L1, L2, Gaussian, Linf, Spatial
 
 
 def steps(protocol, threat=None, classes=10):
@@ -54,6 +55,13 @@ def test_the_margin_stands_in_where_classes_are_few(classes, losses):
     targeted, untargeted = losses
     assert steps(AutoAttack(), classes=classes)["apgd-t"].loss == targeted
     assert steps(plus(), classes=classes)["apgd-dlr"].loss == untargeted
+
+
+@pytest.mark.parametrize("protocol", [AutoAttack(), rand(), pgd_50_10(), apgd_t_3_20()])
+def test_threats_that_are_no_balls_are_refused(protocol):
+    for threat in (Spatial(rotation=30), L0(3), Linf(float("inf")), Gaussian(0.1)):
+        with pytest.raises(UnsupportedThreat, match="linf:0.1"):
+            steps(protocol, threat)
 
 
 def test_versions_name_what_was_run():

@@ -11,6 +11,9 @@ from holdfast.core.errors import InputError
 def test_names_may_carry_numbers_and_radii():
     assert papers(["pgd-50-10-0.01"]) == ["madry2018"]
     assert papers(["pgd-at"]) == ["madry2018", "wong2020"]
+    assert papers(["fab-t-7", "fab-9"]) == ["croce2020", "croce2020fab"]
+    assert papers(["hop-skip-jump-1000"]) == ["chen2020"]
+    assert papers(["apgd-t-3-20", "apgd-t-5-20"]) == ["croce2020"]
     assert papers(["l1:12"]) == ["duchi2008", "wong2020"]
     with pytest.raises(InputError, match="did you mean 'fgsm'"):
         papers(["fgms"])

@@ -176,9 +176,9 @@ def apgd_margin() -> APGD:
 
 def check_ball(threat: Threat, attack: str) -> None:
     """Raises UnsupportedThreat unless the threat is an Linf, L2 or L1 ball of finite radius."""
-    radius = threat.radius
+    radius = getattr(threat, "radius", float("inf"))
     finite = radius.ndim <= 1 if isinstance(radius, Tensor) else radius != float("inf")
-    if threat.p not in (1, 2, float("inf")) or not finite:
+    if getattr(threat, "p", None) not in (1, 2, float("inf")) or not finite:
         raise UnsupportedThreat(
             f"{attack} needs an Linf, L2 or L1 ball with a finite radius for all features, "
             f"not {threat}; use linf:0.1 or the like"

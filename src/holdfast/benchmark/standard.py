@@ -18,7 +18,7 @@ steps, Square's schedule for 10,000 queries cut off at 5,000.
 from collections.abc import Iterator
 from typing import Literal
 
-from holdfast.attacks.apgd import APGD
+from holdfast.attacks.apgd import APGD, check_ball
 from holdfast.attacks.attack import Attack
 from holdfast.attacks.fab import FAB
 from holdfast.attacks.pgd import PGD
@@ -62,7 +62,12 @@ class AutoAttack:
         return False
 
     def steps(self, board: Board) -> Iterator[Step]:
-        """The components in their published order."""
+        """The components in their published order.
+
+        Raises:
+            UnsupportedThreat: the threat is no Linf, L2 or L1 ball of finite radius.
+        """
+        check_ball(board.threat, f"the protocol {self.name}")
         for name, attack in _components(self.variant, board.classes, board.threat.p == 1).items():
             yield Step(name, attack)
 
@@ -95,6 +100,7 @@ class Quick:
 
     def steps(self, board: Board) -> Iterator[Step]:
         """The attack, once."""
+        check_ball(board.threat, f"the protocol {self.name}")
         if self.attack == "pgd-50-10":
             yield Step(self.attack, PGD(steps=50, restarts=10, step_size="eps/4"))
         else:

@@ -1,5 +1,6 @@
 """`holdfast cite`: the BibTeX of methods, or of all that a run used. Imports no torch."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,14 +54,21 @@ def papers(names: Iterable[str]) -> list[str]:
 
 
 def _known(name: str) -> str:
-    """The name in the table: that of a method without its numbers."""
-    for known in (name, name.partition("-")[0] if name.startswith("pgd-") else name):
+    """The name in the table: that of a method, or without its numbers."""
+    for known in (name, plain(name)):
         if known in PAPERS:
             return known
-    head = name.partition(":")[0]
-    if head in PAPERS:
-        return head
     raise unknown_name("name", name, PAPERS)
+
+
+def plain(name: str) -> str:
+    """A name without its numbers: `fab-t` of `fab-t-7`, `linf` of `linf:8/255`.
+
+    Example:
+        >>> plain("pgd-7-2-eps/4"), plain("hop-skip-jump-1000"), plain("l1:12")
+        ('pgd', 'hop-skip-jump', 'l1')
+    """
+    return re.sub(r"(-(\d|eps)[^-]*)+$", "", name.partition(":")[0])
 
 
 def _used(folder: str) -> list[str]:
@@ -74,7 +82,7 @@ def _used(folder: str) -> list[str]:
     names += [str(run.describe().get(key, "")) for key in ("model", "data")]
     known = []
     for name in names:
-        for each in (name, name.partition(":")[0], name.partition("-")[0]):
+        for each in (name, plain(name)):
             if each in PAPERS:
                 known.append(each)
                 break
@@ -82,7 +90,8 @@ def _used(folder: str) -> list[str]:
 
 
 def _of_evaluation(result: Mapping[str, Any]) -> list[str]:
-    names = [row["name"] for row in result.get("attacks", ())]
+    names = [row["name"].removeprefix("audit-") for row in result.get("attacks", ())]
+    names += [str((result.get("protocol") or {}).get("name", ""))]
     names += list(result.get("certified_by", ()))
     names += [str(result.get(key, "")) for key in ("threat", "model")]
     return [*names, "clopper-pearson"] if "robust_interval" in result else names
