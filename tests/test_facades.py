@@ -8,7 +8,9 @@ import pytest
 import torch
 
 import holdfast
+from holdfast.attacks import FGSM, PGD
 from holdfast.benchmark.evaluate import evaluate as evaluate_both_sides
+from holdfast.benchmark.protocol import Listed
 from holdfast.core.errors import CaptureError, InputError, RunConflict
 from holdfast.data.adapt import as_data
 from holdfast.models import build_model, save_model
@@ -93,13 +95,49 @@ def test_a_run_directory_is_written_and_resumed(tmp_path):
 def test_bad_input_leaves_no_directory(tmp_path):
     net = small_net()
     x, y = examples(9, net)
-    probabilities = torch.nn.Sequential(net, torch.nn.Softmax(dim=1))
-    with pytest.raises(InputError, match="drop the softmax"):
-        holdfast.evaluate(
-            probabilities, (x, y), "linf:0.01", bounds=(), run=tmp_path / "r", **OPTIONS
-        )
+    spoilt = torch.nn.Sequential(net, torch.nn.Threshold(1e9, float("nan")))
+    with pytest.raises(InputError, match="repair the model"):
+        holdfast.evaluate(spoilt, (x, y), "linf:0.01", bounds=(), run=tmp_path / "r", **OPTIONS)
     with pytest.raises(InputError, match="has no run to go on with"):
         holdfast.evaluate(net, (x, y), "linf:0.01", resume=True, **OPTIONS)
+    assert not (tmp_path / "r").exists()
+
+
+def test_probabilities_are_evaluated_under_a_severe_flag():
+    net = small_net()
+    model = torch.nn.Sequential(net, torch.nn.Softmax(dim=1))
+    found = holdfast.evaluate(model, examples(9, net), "linf:0.01", bounds=(), **OPTIONS)
+    assert ("probabilities", "severe") in {(f["code"], f["severity"]) for f in found.flags}
+
+
+def test_a_protocol_is_named_given_or_replaced_by_a_list():
+    net = small_net()
+    pair, options = examples(9, net, wrong=2), {"bounds": (), "block": 8, "device": "cpu"}
+    own = Listed((("once", FGSM()), ("twice", PGD(steps=3, restarts=1))), "own", "own/7")
+    found = holdfast.evaluate(net, pair, "linf:0.012", protocol=own, **options)
+    assert found.result["protocol"]["version"] == "own/7"
+    assert [row["name"] for row in found.result["attacks"]] == ["once", "twice"]
+    named = holdfast.evaluate(net, pair, "linf:0.012", protocol="apgd-t-3-20", **options)
+    assert named.result["protocol"]["name"] == "apgd-t-3-20"
+    listed = holdfast.evaluate(net, pair, "linf:0.012", attacks="fgsm", **options)
+    assert listed.result["protocol"] is None
+    with pytest.raises(InputError, match="beside a protocol"):
+        holdfast.evaluate(net, pair, "linf:0.012", protocol="fast", attacks="fgsm")
+    with pytest.raises(InputError, match="did you mean 'standard'"):
+        holdfast.evaluate(net, pair, "linf:0.012", protocol="standrd")
+
+
+@pytest.mark.slow
+def test_without_a_protocol_and_attacks_it_is_the_fast_one():
+    net = small_net()
+    found = holdfast.evaluate(net, examples(9, net), "linf:0.012", block=8, device="cpu")
+    assert found.result["protocol"]["name"] == "fast"
+
+
+def test_a_recipe_with_an_unknown_protocol_is_not_trained(tmp_path):
+    overrides = {"evaluation.attacks": [], "evaluation.protocol": "fats"}
+    with pytest.raises(InputError, match="did you mean 'fast'"):
+        holdfast.train("digits-standard", overrides=overrides, run=tmp_path / "r")
     assert not (tmp_path / "r").exists()
 
 

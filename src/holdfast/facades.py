@@ -7,6 +7,7 @@ path; a threat an object or its text. Rooms take objects only; here names become
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,15 @@ from torch import Tensor, nn
 
 from holdfast.attacks.attack import Attack
 from holdfast.attacks.text import as_attacks
+from holdfast.benchmark.catalogue import PROTOCOLS
 from holdfast.benchmark.evaluate import Attacks, Progress, as_protocol
 from holdfast.benchmark.evaluate import evaluate as evaluate_both_sides
 from holdfast.benchmark.gallery import write_gallery
-from holdfast.benchmark.protocol import Protocol
+from holdfast.benchmark.protocol import Board, Protocol
 from holdfast.benchmark.result import Evaluation
 from holdfast.core.errors import CaptureError, InputError
 from holdfast.core.frozen import FrozenModel, Model, default_block
+from holdfast.core.ledger import Ledger
 from holdfast.core.random import Keys
 from holdfast.core.results import AttackResult
 from holdfast.data.adapt import as_data
@@ -111,6 +114,7 @@ def evaluate(
     threat = as_threat(threat)
     chosen = as_protocol(protocol, attacks)
     examples = _data(data, threat, limit, split, data_dir)
+    _check_steps(chosen, examples, threat)
     source = resolve(model, examples, weights=weights, normalize=normalize, seed=seed)
     place = placed(source, device)
     names = {"model": source.name, "data": examples.title}
@@ -265,6 +269,8 @@ def train(
 
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, overrides)
+    if recipe.evaluation.protocol is not None:
+        PROTOCOLS[recipe.evaluation.protocol]
     with run_directory("train", recipe.name, recipe.data.name, run, resume=resume) as kept:
         result = train_model(
             recipe,
@@ -310,6 +316,17 @@ def _data(
 ) -> ImageData:
     folder = None if data_dir is None else os.fspath(data_dir)
     return as_data(data, limit=limit, box=threat.box, split=split, data_dir=folder)
+
+
+def _check_steps(protocol: Protocol, data: ImageData, threat: Threat) -> None:
+    """Refuses a threat in which the protocol's attacks cannot move before anything is computed; of
+    an adaptive one the first step is looked at."""
+    board = Board(Ledger(data.index, data.labels), threat, data.classes, {}, {})
+    steps = protocol.steps(board)
+    for step in islice(steps, 1) if protocol.adaptive else steps:
+        check = getattr(step.attack, "check", None)
+        if check is not None:
+            check(threat)
 
 
 def _origin(source: Source, run: Run) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def test_the_margin_stands_in_where_classes_are_few(classes, losses):
 @pytest.mark.parametrize("protocol", [AutoAttack(), rand(), pgd_50_10(), apgd_t_3_20()])
 def test_threats_that_are_no_balls_are_refused(protocol):
     for threat in (Spatial(rotation=30), L0(3), Linf(float("inf")), Gaussian(0.1)):
-        with pytest.raises(UnsupportedThreat, match="linf:0.1"):
+        with pytest.raises(UnsupportedThreat, match=r"linf:0\.1"):
             steps(protocol, threat)
 
 

@@ -97,6 +97,7 @@ def write_bad_files(folder):
         bytes([0, 0, 8, 1, 0, 0, 0, 9, *[1] * 9])
     )
     (folder / "nothing").mkdir()
+    (folder / "folder.npz").mkdir()
     (folder / "bad.toml").write_text("threat = \n")
     (folder / "keys.toml").write_text('threat = "linf:0.1"\nobjective = "standard"\nepochs = 3\n')
     (folder / "file").write_text("a file")
@@ -136,7 +137,6 @@ CASES = {
     "factory-no-net": (evaluate(model="badmodels:no_module"), "returned int", "return one"),
     "factory-fails": (evaluate(model="badmodels:failing"), "no such luck", "correct it"),
     "factory-half": (evaluate(model="badmodels:"), "badmodels:", "name both parts"),
-    "probabilities": (evaluate(model="badmodels:probabilities"), "model=", "drop the softmax"),
     "output-shape": (evaluate(model="badmodels:wrong_shape"), "(", "logits (B, K)"),
     "output-nan": (evaluate(model="badmodels:not_a_number"), "NaN", "repair the model"),
     "output-integer": (evaluate(model="badmodels:whole_numbers"), "int64", "logits"),
@@ -148,6 +148,34 @@ CASES = {
     ),
     "weights-missing": (evaluate(weights="none.safetensors"), "none.safetensors", "give a"),
     "weights-pickle": (evaluate(weights="pickle.pt"), "pickle.pt", "convert it first"),
+    # protocols
+    "protocol-unknown": (
+        evaluate(attacks=None, protocol="standrd"),
+        "protocol='standrd'",
+        "did you mean 'standard'",
+    ),
+    "protocol-empty": (evaluate(attacks=None, protocol=""), "protocol=''", "known are"),
+    "protocol-and-attacks": (evaluate(protocol="fast"), "protocol='fast'", "give a protocol, or"),
+    "protocol-infinite": (
+        evaluate(attacks=None, protocol="fast", threat="linf:inf"),
+        "linf:inf",
+        "give a radius",
+    ),
+    "protocol-spatial": (
+        evaluate(attacks=None, protocol="pgd-50-10", threat="spatial:rot=30,shift=3"),
+        "Spatial",
+        "use SpatialGrid",
+    ),
+    "protocol-infinite-ball": (
+        evaluate(attacks=None, protocol="apgd-t-3-20", threat="linf:inf"),
+        "linf:inf",
+        "use linf:0.1",
+    ),
+    "examples-kind": (
+        evaluate(save_examples="x.txt"),
+        "save_examples='x.txt'",
+        "name FILE.npz or FILE.parquet",
+    ),
     # data
     "data-unknown": (evaluate(data="digit"), "data='digit'", "did you mean 'digits'"),
     "data-missing": (evaluate(data="no/where.npz"), "no/where.npz", "check the path"),
@@ -232,7 +260,7 @@ CASES = {
     "device": (evaluate(device="tpu"), "device='tpu'", "use 'cpu'"),
     "out-folder": (evaluate(out="nothing"), "out='nothing'", "name a file"),
     "out-below-file": (evaluate(out="file/result.json"), "file/result.json", "name another"),
-    "save-folder": (evaluate(save_examples="nothing"), "'nothing'", "name a file"),
+    "save-folder": (evaluate(save_examples="folder.npz"), "folder.npz", "name a file"),
     "run-not-empty": (evaluate(run="runs/a"), "runs/a", "--resume"),
     "run-is-file": (evaluate(run="file"), "file", "choose"),
     "resume-nothing": ([*evaluate(), "--resume"], "resume=True", "give --run DIR"),

@@ -8,6 +8,7 @@ import torch
 
 from holdfast.cli.evaluate import threads
 from holdfast.runs.directory import Run
+from holdfast.runs.examples import read_adversarial
 
 BASE = ("--model", "net.safetensors", "--data", "digits", "--limit", "30", "--threads", "1")
 
@@ -98,6 +99,71 @@ def test_attack_leaves_examples_that_other_tools_can_read(here, run_command):
             assert broken.any()
             assert (found["size"][broken] <= 0.1 + 1e-6).all()
             assert (found["x_adv"][broken] >= 0).all()
+
+
+@pytest.mark.parametrize("kind", ["npz", "parquet"])
+def test_examples_are_saved_as_the_ending_says(kind, here, run_command):
+    more = ("--attacks", "pgd-5-1", "--bounds", "", "--quiet", "--save-examples", f"mine.{kind}")
+    evaluate(run_command, *more)
+    found = read_adversarial(here / f"mine.{kind}")
+    rows = Run.open("runs/evaluate-net-digits-1").read_examples()
+    assert found["x_adv"].shape == (30, 1, 8, 8)
+    assert found["outcome"].tolist() == rows["outcome"].tolist()
+    assert found["index"].tolist() == rows["index"].tolist()
+    missed = found["outcome"] == "misclassified"
+    assert np.isnan(found["x_adv"][missed]).all()
+    assert not np.isnan(found["x_adv"][~missed]).any()
+
+
+def test_a_protocol_is_told_step_by_step_with_flags(here, run_command):
+    more = ("--protocol", "apgd-t-3-20", "--run", "runs/x")
+    answer = evaluate(run_command, *more)
+    result = Run.open("runs/x").read_result()
+    assert result["protocol"]["version"] == "apgd-t-3-20/1"
+    (step,) = result["attacks"]
+    per_example = (step["forwards"] + step["backwards"]) / step["examples"]
+    lines = [line.split() for line in answer.out.splitlines()]
+    told = [str(step[key]) for key in ("name", "examples", "broken")]
+    told += [f"{step['robust_accuracy']:.2%}", f"{per_example:,.0f}"]
+    assert told in lines
+    assert "protocol apgd-t-3-20/1" in answer.out
+    assert "Can this number be believed?" in answer.out
+    assert "apgd-t-3-20@linf:0.05" in answer.err
+
+
+def test_probabilities_are_a_flag(here, run_command):
+    (here / "soft.py").write_text(
+        "import torch\n"
+        "def make():\n"
+        "    layers = torch.nn.Flatten(), torch.nn.Linear(64, 10), torch.nn.Softmax(1)\n"
+        "    return torch.nn.Sequential(*layers)\n"
+    )
+    answer = run_command(
+        *("evaluate", "--model", "soft:make", "--data", "digits", "--threat", "linf:0.1"),
+        *("--attacks", "fgsm", "--bounds", "", "--limit", "20", "--quiet"),
+    )
+    assert answer.code == 0, answer.err
+    assert "severe: probabilities" in answer.out
+
+
+@pytest.mark.slow
+def test_a_training_run_may_name_a_protocol(here, run_command):
+    asked = ("evaluation.attacks=[]", "evaluation.protocol=apgd-t-3-20", "training.epochs=1")
+    sets = [each for text in asked for each in ("--set", text)]
+    trained = run_command("train", "digits-standard", *sets, "--quiet", "--run", "runs/mine")
+    assert trained.code == 0, trained.err
+    base = ("evaluate", "--model", "runs/mine", "--limit", "20", "--json", "--quiet")
+    found = json.loads(run_command(*base).out)
+    assert found["protocol"]["name"] == "apgd-t-3-20"
+    other = json.loads(run_command(*base, "--attacks", "fgsm").out)
+    assert [row["name"] for row in other["attacks"]] == ["fgsm"]
+
+
+@pytest.mark.slow
+def test_a_model_that_was_not_trained_here_meets_the_fast_protocol(here, run_command):
+    found = json.loads(evaluate(run_command, "--json", "--quiet").out)
+    assert found["protocol"]["name"] == "fast"
+    assert found["audit"]["protocol"] == "standard"
 
 
 @pytest.mark.slow

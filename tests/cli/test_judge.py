@@ -44,3 +44,12 @@ def test_gate_measures_a_drop_against_an_older_run(here, run_command):
     rows = {row["name"]: row for row in json.loads(answer.out)["criteria"]}
     assert rows["max-drop robust"]["passed"] is (new >= old)
     assert answer.code == (0 if all(row["passed"] for row in rows.values()) else 1)
+
+
+def test_gate_asks_for_a_protocol_and_no_severe_flags(here, run_command):
+    answer = run_command("gate", "runs/a", "--protocol", "standard", "--no-severe-flags")
+    assert answer.code == 1
+    assert answer.out.splitlines() == [
+        "FAILED  protocol: found a list of attacks, asked for standard",
+        "passed  no-severe-flags: found none, asked for none",
+    ]

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 
 def test_a_dry_evaluation_leaves_no_trace(here, run_command, listing):
     before = listing()
@@ -14,13 +16,30 @@ def test_a_dry_evaluation_leaves_no_trace(here, run_command, listing):
     assert listing() == before
     assert {stage["stage"]: stage["backwards"] for stage in plan["stages"]} == {
         "clean": 0,
+        "checks": plan["stages"][1]["backwards"],
         "interval": 0,
         "fgsm": 30 * 2,
         "pgd-10-2": 30 * 2 * 20,
     }
-    assert plan["forwards"] == 30 + 30 * 2 * (3 + 4 + 24)
+    checked = plan["stages"][1]["forwards"]
+    assert plan["forwards"] == checked + 30 + 30 * 2 * (3 + 4 + 24)
+    assert plan["protocol"] is None
     assert plan["seconds"] > 0
     assert plan["memory"] > 1 << 20
+
+
+@pytest.mark.parametrize("protocol", ["fast", "standard", "plus", "rand"])
+def test_a_protocol_is_planned_step_by_step(protocol, here, run_command):
+    base = ("--model", "net.safetensors", "--data", "digits", "--threat", "linf:0.1")
+    asked = ("--protocol", protocol, "--limit", "30", "--dry-run")
+    plan = json.loads(run_command("evaluate", *base, *asked, "--json").out)
+    steps = {stage["stage"]: stage["forwards"] for stage in plan["stages"]}
+    assert plan["protocol"].startswith(f"{protocol}/")
+    if protocol in ("standard", "plus"):
+        assert list(steps)[-1] in ("square", "fab-t")
+        assert steps["square"] == 30 * 5002
+    said = run_command("evaluate", *base, *asked).out
+    assert ("adapts" in said) is (protocol == "fast")
 
 
 def test_a_dry_evaluation_is_told_in_words(here, run_command):

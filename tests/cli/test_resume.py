@@ -26,13 +26,14 @@ def arguments(run, *more, restarts=10):
     ]
 
 
-def launched(*argv, launcher=("-m", "holdfast")):
+def launched(*argv, launcher=("-m", "holdfast"), new_session=False):
     return subprocess.Popen(
         [sys.executable, *launcher, *argv],
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=new_session,
     )
 
 
@@ -130,3 +131,44 @@ def test_a_run_in_use_is_refused(here):
     process.communicate(timeout=60)
     assert second.returncode == 2
     assert f"is in use by process {process.pid}" in err
+
+
+def adaptive(run, *more):
+    """An evaluation by a protocol whose steps depend on what others found."""
+    return [
+        *("evaluate", "--model", "net.safetensors", "--data", "digits", "--threat", "linf:0.06"),
+        *("--protocol", "fast", "--bounds", "", "--limit", "90"),
+        *("--block", "8", "--threads", "1", "--run-dir", run, *more),
+    ]
+
+
+@pytest.fixture(scope="module")
+def raced(store, tmp_path_factory):
+    """The uninterrupted run of the adaptive protocol."""
+    folder = tmp_path_factory.mktemp("raced")
+    (folder / "net.safetensors").write_bytes((store / "net.safetensors").read_bytes())
+    process = subprocess.run(
+        [sys.executable, "-m", "holdfast", *adaptive("runs/whole", "--quiet")],
+        env=ENVIRONMENT,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    return stable(folder / "runs" / "whole")
+
+
+def test_an_adaptive_protocol_does_the_same_in_two_jobs(raced, here):
+    finished(launched(*adaptive("runs/two", "--jobs", "2", "--quiet")))
+    assert stable(here / "runs" / "two") == raced
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_an_adaptive_protocol_is_continued_after_a_kill(jobs, raced, here):
+    process = launched(*adaptive("runs/one", "--jobs", jobs), new_session=True)
+    wait_for_start(here / "runs" / "one")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (here / "runs" / "one" / "result.json").exists()
+    finished(launched(*adaptive("runs/one", "--jobs", jobs, "--resume", "--quiet")))
+    assert stable(here / "runs" / "one") == raced

@@ -2,10 +2,10 @@ import pytest
 
 from holdfast.attacks import PGD
 from holdfast.core.errors import InputError
-from holdfast.core.recipes import build
+from holdfast.core.recipes import build, to_dict
 from holdfast.training import list_recipes
 from holdfast.training.objectives import FGSMRS, IBP, PGDAT
-from holdfast.training.recipe import Recipe, load_recipe, recipe_dict
+from holdfast.training.recipe import EvaluationSpec, Recipe, load_recipe, recipe_dict
 
 
 @pytest.mark.parametrize("name", list_recipes())
@@ -62,3 +62,13 @@ def test_a_recipe_without_threat_or_objective_is_refused(tmp_path):
     path.write_text('threat = "linf:0.1"\n')
     with pytest.raises(InputError, match="objective=None: is missing"):
         load_recipe(path)
+
+
+def test_an_evaluation_names_attacks_or_a_protocol():
+    assert EvaluationSpec().attacks == ("pgd-50-10",)
+    named = EvaluationSpec(protocol="standard")
+    assert (named.attacks, named.protocol) == ((), "standard")
+    assert build(EvaluationSpec, to_dict(named)) == named
+    assert build(EvaluationSpec, to_dict(EvaluationSpec())) == EvaluationSpec()
+    with pytest.raises(InputError, match=r"protocol='fast': is given beside attacks"):
+        EvaluationSpec(attacks=("fgsm",), protocol="fast")

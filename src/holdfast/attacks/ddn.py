@@ -125,6 +125,11 @@ def farthest(origin: Tensor, threat: Threat) -> Tensor:
 def check_norm(threat: Threat, known: tuple[float, ...], attack: str) -> None:
     """Raises UnsupportedThreat unless the threat is a ball of one of these norms, with one radius
     for all features."""
+    if not hasattr(threat, "p"):
+        raise UnsupportedThreat(
+            f"{attack} works in norm balls, not in {type(threat).__name__}; use spatial-grid for "
+            "moved images, noise for noise"
+        )
     if threat.p in known and not per_feature(threat.radius):
         return
     names = {0.0: "l0", 1.0: "l1", 2.0: "l2", math.inf: "linf"}

@@ -151,8 +151,10 @@ def dynamic(model: FrozenModel, x: Tensor) -> Flag | None:
 
 def classes(count: int, needed: Sequence[str]) -> Flag | None:
     """Whether there are too few classes for the losses and targets of published attacks."""
-    targeted = [name for name in needed if name in ("apgd-t", "fab-t")]
-    if not needed or count >= 10 or not (targeted or count <= 3):
+    plain = [name.removeprefix("audit-") for name in needed]
+    targeted = [name for name in plain if name.startswith(("apgd-t", "fab-t"))]
+    ratio = [name for name in plain if name.startswith(("apgd-t", "apgd-dlr"))]
+    if count >= 10 or not (targeted or (ratio and count <= 3)):
         return None
     what = f"{count} classes"
     if count <= 3:

@@ -1,4 +1,5 @@
-"""The nouns: `recipes`, `threats`, `attacks`, `models`, `data`, each with `list` and `show`.
+"""The nouns: `recipes`, `protocols`, `threats`, `attacks`, `models`, `data` and more, each with
+`list` and `show`.
 
 What is listed comes from the rooms' catalogues, which load no torch.
 """
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.attacks.catalogue import ATTACKS
+from holdfast.benchmark.catalogue import PROTOCOLS
 from holdfast.certify.catalogue import BOUNDS
 from holdfast.cli import options, output
 from holdfast.cli.running import check_out
@@ -28,6 +30,7 @@ from holdfast.training.objectives.catalogue import OBJECTIVES
 NOUNS = {
     "threats": (THREATS, "what may happen to an input", "linf"),
     "attacks": (ATTACKS, "what searches for wrong answers", "pgd"),
+    "protocols": (PROTOCOLS, "in which order attacks are run", "standard"),
     "bounds": (BOUNDS, "what proves that there are none", "interval"),
     "models": (MODELS, "networks by name", "mnist_conv"),
     "data": (DATASETS, "data sets by name", "digits"),
@@ -161,6 +164,8 @@ def check_recipe(name: Name, overrides: options.Set = None, json: options.Json =
     from holdfast.training.recipe import load_recipe, recipe_dict
 
     recipe = load_recipe(name, overrides or ())
+    if recipe.evaluation.protocol is not None:
+        PROTOCOLS[recipe.evaluation.protocol]
     if json:
         output.emit_json(recipe_dict(recipe))
     else:

@@ -17,11 +17,14 @@ from holdfast.cli.progress import Lines
 from holdfast.cli.running import check_out, command, kept_run
 from holdfast.core.errors import InputError
 from holdfast.runs.directory import Run
+from holdfast.runs.examples import check_kind
 
 EVALUATE_EXAMPLES = """\b
 Examples:
-  holdfast evaluate --model runs/mine --run runs/first --radii 0.05,0.1 --limit 100
+  holdfast evaluate --model runs/mine --protocol fast --radii 0.05,0.1 --run runs/first --limit 100
   holdfast evaluate --model digits_conv --data digits --threat l2:0.5 --attacks pgd-10-1 --limit 50
+
+Without --protocol and --attacks: what the recipe of the model's training run names, else fast.
 """
 CERTIFY_EXAMPLES = """\b
 Examples:
@@ -39,8 +42,8 @@ Examples:
 class Job:
     """What one evaluation is asked to do; plain data, sent to other processes.
 
-    Args: as the options of the command; `attacks`, `threat` and `data` None mean those of the
-        model's training run.
+    Args: as the options of the command; `threat` and `data` None mean those of the model's training
+        run, and so do `protocol` and `attacks` where both are.
     """
 
     verb: str
@@ -50,6 +53,7 @@ class Job:
     attacks: str | None
     bounds: tuple[str, ...]
     radii: tuple[float, ...] = ()
+    protocol: str | None = None
     limit: int | None = None
     split: str = "test"
     data_dir: str | None = None
@@ -69,9 +73,10 @@ def evaluate(
     model: options.Model,
     data: options.Data = None,
     threat: options.Threat = None,
+    protocol: options.Protocol = None,
     attacks: Annotated[
         str | None,
-        typer.Option("--attacks", metavar="NAME,NAME", help="In order; default fgsm,pgd-50-10."),
+        typer.Option("--attacks", metavar="NAME,NAME", help="Instead of a protocol, in order."),
     ] = None,
     bounds: Annotated[
         str, typer.Option("--bounds", metavar="NAME,NAME", help="Certificates, in order.")
@@ -99,6 +104,7 @@ def evaluate(
 ) -> int:
     """Evaluate a model from both sides: proved <= true <= attacked."""
     options.check_common(seed=seed, threads=threads, dtype=dtype)
+    _check_protocol(protocol, attacks)
     job = Job(
         verb="evaluate",
         model=model,
@@ -107,6 +113,7 @@ def evaluate(
         attacks=attacks,
         bounds=tuple(part.strip() for part in bounds.split(",") if part.strip()),
         radii=options.numbers(radii, "radii"),
+        protocol=protocol,
         limit=limit,
         split=split,
         data_dir=data_dir,
@@ -237,13 +244,15 @@ def perform(
 ) -> int:
     """Runs the job, or says what it would cost, and shows the answer."""
     job = replace(_completed(job), command=command())
+    if job.save_examples is not None:
+        check_kind(Path(job.save_examples), "save_examples")
+        check_out(job.save_examples)
     if dry_run:
         from holdfast.cli.planning import plan_evaluation
 
         return plan_evaluation(job, json=json)
     if jobs < 1:
         raise InputError("jobs", jobs, "is not positive", "give a whole number from 1")
-    check_out(job.save_examples)
     name = model_name(job.model)
     with kept_run(job.verb, name, str(job.data), run, resume=resume, out=out) as kept:
         result = _shared(job, kept, jobs)
@@ -273,7 +282,8 @@ def work(job: Job, folder: str) -> dict[str, Any]:
                 job.model,
                 job.data,
                 str(job.threat),
-                attacks=job.attacks or "",
+                protocol=job.protocol,
+                attacks=job.attacks,
                 bounds=job.bounds,
                 radii=job.radii,
                 limit=job.limit,
@@ -344,35 +354,41 @@ def _completed(job: Job) -> Job:
     ):
         if value is None:
             raise InputError(argument, None, "is missing", remedy)
-    attacks = job.attacks
-    if attacks is None:
-        attacks = ",".join(spec.get("attacks", ())) or "fgsm,pgd-50-10"
+    protocol, attacks = job.protocol, job.attacks
+    if protocol is None and attacks is None:
+        protocol = spec.get("protocol")
+        attacks = ",".join(spec.get("attacks", ())) or None if protocol is None else None
     radii = job.radii or (tuple(spec.get("radii", ())) if job.verb == "evaluate" else ())
-    return replace(job, data=data, threat=threat, attacks=attacks, radii=radii)
+    return replace(job, data=data, threat=threat, protocol=protocol, attacks=attacks, radii=radii)
+
+
+def _check_protocol(protocol: str | None, attacks: str | None) -> None:
+    """Refuses an unknown protocol, and one beside a list of attacks."""
+    from holdfast.benchmark.catalogue import PROTOCOLS
+
+    if protocol is None:
+        return
+    if attacks is not None:
+        remedy = "give a protocol, or attacks of your own"
+        raise InputError("protocol", protocol, "is given beside --attacks", remedy)
+    PROTOCOLS[protocol]
 
 
 def _save_examples(job: Job, found: Any, run: Run) -> None:
     """`adversarial.npz` of the verb attack, and the file of `--save-examples`."""
+    from holdfast.core.results import Outcome
+    from holdfast.runs.examples import write_adversarial
+
     targets = [run.path / "adversarial.npz"] if job.verb == "attack" else []
     targets += [Path(job.save_examples)] if job.save_examples else []
-    if not targets:
-        return
-    import numpy
-
-    from holdfast.core.results import Outcome
-    from holdfast.runs import atomic
-
     ledger = found.ledger
-    count = len(ledger)
-    adversarial = ledger.x_adv if ledger.x_adv is not None else None
-    columns = {
-        "index": ledger.index.numpy(),
-        "y": ledger.labels.numpy(),
-        "outcome": numpy.array([str(Outcome(code)) for code in ledger.outcome.tolist()]),
-        "size": ledger.size.numpy(),
-        "margin": ledger.margin.numpy(),
-        "x_adv": numpy.zeros((count, 0)) if adversarial is None else adversarial.numpy(),
-    }
     for target in targets:
-        with atomic.replace(target) as temporary, temporary.open("wb") as sink:
-            numpy.savez_compressed(sink, **columns)
+        write_adversarial(
+            target,
+            index=ledger.index,
+            y=ledger.labels,
+            outcome=[str(Outcome(code)) for code in ledger.outcome.tolist()],
+            size=ledger.size,
+            margin=ledger.margin,
+            x_adv=ledger.x_adv,
+        )

@@ -17,7 +17,7 @@ Examples:
 GATE_EXAMPLES = """\b
 Examples:
   holdfast gate runs/second --max-drop 0.5 --against runs/first
-  holdfast gate runs/first --min-clean 0.2 --junit gate.xml --markdown gate.md
+  holdfast gate runs/first --min-clean 0.2 --no-severe-flags --junit gate.xml --markdown gate.md
 
 Exit code 1 if a criterion fails.
 """
@@ -77,6 +77,13 @@ def gate(
     against: Annotated[
         str | None, typer.Option("--against", metavar="RUN", help="An older run.")
     ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option("--protocol", metavar="NAME", help="That was to be followed: standard."),
+    ] = None,
+    no_severe_flags: Annotated[
+        bool, typer.Option("--no-severe-flags", help="Fail where a severe flag was raised.")
+    ] = False,
     junit: Annotated[
         str | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML there.")
     ] = None,
@@ -85,7 +92,7 @@ def gate(
     ] = None,
     json: options.Json = False,
 ) -> int:
-    """Fail, with exit code 1, where a run's accuracies are too low."""
+    """Fail, with exit code 1, where a run does not reach what is asked for."""
     from holdfast.benchmark.gate import gate as judge
     from holdfast.runs import atomic
     from holdfast.runs.directory import Run
@@ -99,6 +106,8 @@ def gate(
         min_certified=_fraction("min_certified", min_certified),
         max_drop=_fraction("max_drop", max_drop),
         against=None if against is None else Run.open(against),
+        protocol=protocol,
+        no_severe_flags=no_severe_flags,
     )
     if junit is not None:
         atomic.write_text(junit, found.junit())

@@ -16,7 +16,7 @@ import typer
 from typer.main import get_command
 
 import holdfast
-from holdfast.cli import catalogues, cite, doctor, evaluate, judge, report, train
+from holdfast.cli import catalogues, cite, doctor, evaluate, judge, report, reproduce, train
 from holdfast.cli.output import emit, note
 from holdfast.cli.running import ARGUMENTS, Interrupted
 from holdfast.core.errors import HoldfastError
@@ -76,6 +76,7 @@ def build() -> typer.Typer:
         app.command(verb.__name__, epilog=examples)(verb)
     app.add_typer(catalogues.recipes())
     app.add_typer(catalogues.models())
+    app.add_typer(reproduce.reproduce())
     for plural in catalogues.NOUNS:
         if plural != "models":
             app.add_typer(catalogues.noun(plural))

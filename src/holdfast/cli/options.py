@@ -30,6 +30,10 @@ Threat = Annotated[
     str | None,
     typer.Option("--threat", metavar="TEXT", help="What may happen to an input: linf:8/255."),
 ]
+Protocol = Annotated[
+    str | None,
+    typer.Option("--protocol", metavar="NAME", help="Which attacks are run, and in what order."),
+]
 Radii = Annotated[
     str | None,
     typer.Option("--radii", metavar="R,R", help="Further radii at which accuracy is wanted."),
@@ -48,7 +52,11 @@ Limit = Annotated[
 ]
 SaveExamples = Annotated[
     str | None,
-    typer.Option("--save-examples", metavar="FILE.npz", help="Also write the examples found."),
+    typer.Option(
+        "--save-examples",
+        metavar="FILE.npz|FILE.parquet",
+        help="Also write the examples found.",
+    ),
 ]
 BatchSize = Annotated[
     int, typer.Option("--batch-size", metavar="B", help="Rows in flight; changes no result.")

@@ -72,7 +72,9 @@ def percent(value: float | None) -> str:
 
 
 def evaluation(result: Mapping[str, Any]) -> None:
-    """The tables of an evaluation."""
+    """The tables of an evaluation, and whether it can be believed."""
+    from holdfast.report.flags import flag_lines
+
     kind = f"{result['model']} on {result['data']} ({result['examples']} examples)"
     rows = []
     for name in ("clean", "robust", "certified"):
@@ -81,11 +83,10 @@ def evaluation(result: Mapping[str, Any]) -> None:
         rows.append((name, percent(result[f"{name}_accuracy"]), span))
     emit_table(f"{kind}, {result['threat']}", ("accuracy", "", "95% interval"), rows)
     if result["attacks"]:
-        attacks = [
-            (row["name"], percent(row["robust_accuracy"]), row["forwards"], row["backwards"])
-            for row in result["attacks"]
-        ]
-        emit_table("", ("attack", "robust after it", "forwards", "backwards"), attacks)
+        named = (result.get("protocol") or {}).get("version")
+        title = f"protocol {named}" if named else ""
+        columns = ("step", "examples", "broken", "robust after it", "passes per example")
+        emit_table(title, columns, [_step(row) for row in result["attacks"]])
     if len(result["radii"]) > 2:
         radii = [
             (
@@ -96,3 +97,13 @@ def evaluation(result: Mapping[str, Any]) -> None:
             for row in result["radii"]
         ]
         emit_table("", ("radius", "robust", "certified"), radii)
+    lines = flag_lines(result)
+    if lines:
+        emit("\n".join(lines))
+
+
+def _step(row: Mapping[str, Any]) -> tuple[object, ...]:
+    """One attack of an evaluation; runs of older versions lack how many examples it saw."""
+    seen = row.get("examples")
+    per_example = f"{(row['forwards'] + row['backwards']) / seen:,.0f}" if seen else ""
+    return row["name"], seen, row.get("broken"), percent(row["robust_accuracy"]), per_example

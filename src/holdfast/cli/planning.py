@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def plan_evaluation(job: "Job", *, json: bool) -> int:
     """Loads model and data, times one block, and shows the most that the job can take."""
-    from holdfast.attacks.text import as_attacks
+    from holdfast.benchmark.evaluate import as_protocol
     from holdfast.benchmark.predict import predict
     from holdfast.certify.catalogue import BOUNDS
     from holdfast.cli.evaluate import threads
@@ -20,7 +20,7 @@ def plan_evaluation(job: "Job", *, json: bool) -> int:
     from holdfast.training.sources import placed, resolve
 
     threat = as_threat(str(job.threat))
-    attacks = as_attacks(job.attacks or "")
+    protocol = as_protocol(job.protocol, job.attacks)
     for name in job.bounds:
         BOUNDS[name]
     data = as_data(
@@ -31,7 +31,8 @@ def plan_evaluation(job: "Job", *, json: bool) -> int:
         found = predict(
             source.model,
             data,
-            attacks=attacks.items(),
+            threat,
+            protocol=protocol,
             bounds=job.bounds,
             radii=job.radii,
             block=job.block,
@@ -42,7 +43,7 @@ def plan_evaluation(job: "Job", *, json: bool) -> int:
         "model": job.model,
         "data": data.title,
         "threat": threat.text,
-        "attacks": list(attacks),
+        "protocol": protocol.version or None,
         "bounds": list(job.bounds),
         "radii": list(job.radii),
         **found.to_dict(),
@@ -53,6 +54,10 @@ def plan_evaluation(job: "Job", *, json: bool) -> int:
     rows = [(stage.stage, stage.forwards, stage.backwards) for stage in found.stages]
     title = f"would {job.verb} {job.model} on {len(data)} examples of {data.title}, {threat.text}"
     output.emit_table(title, ("stage", "forwards at most", "backwards at most"), rows)
+    if protocol.adaptive:
+        output.emit(
+            f"the protocol {protocol.name} adapts: most of these steps may see few examples"
+        )
     _emit_cost(found.seconds, found.memory, f"blocks of {found.block} on {found.device}")
     return 0
 
@@ -69,7 +74,7 @@ def plan_training(recipe: Any, *, data_dir: str | None, device: str | None, json
     model = build_for(recipe.model, data, recipe.seed)
     place = placed(Source(model, recipe.model.name), device)
     size = min(recipe.training.batch_size, len(data))
-    timed = predict(model, data, attacks=(), block=size, device=place)
+    timed = predict(model, data, block=size, device=place)
     passes, shown = recipe.objective.passes, len(data) * recipe.training.epochs
     forwards, backwards = shown * passes.forwards, shown * passes.backwards
     seconds = forwards * timed.forward_seconds + backwards * timed.backward_seconds

@@ -3,7 +3,8 @@
 `build_model` makes a registered network or one of the user's own; `save_model`, `load_model` and
 `load_weights` keep it as safetensors; `holdfast.models.convert` brings foreign pickles into that
 form. Wrappers that hide gradients or are random (`InputQuantised`, `Saturated`, `Randomised`, ...)
-are traps on which an evaluation is tested. The constructors themselves stand in files of their own (`holdfast.models.mnist.mnist_conv`).
+are traps on which an evaluation is tested. The constructors themselves stand in files of their own
+(`holdfast.models.mnist.mnist_conv`).
 """
 
 from holdfast.core.lazy import attach

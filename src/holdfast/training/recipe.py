@@ -138,14 +138,24 @@ class EvaluationSpec:
     """How the trained model is meant to be evaluated; training does not look at it.
 
     Args:
-        attacks: their names.
+        attacks: their names; None means `pgd-50-10`, or none where a protocol is named.
+        protocol: by name, instead of attacks: `fast`, `standard`, ...
         radii: other radii of the threat to report, beside its own.
         limit: test examples, the first ones; None for all.
     """
 
-    attacks: tuple[str, ...] = ("pgd-50-10",)
+    attacks: tuple[str, ...] | None = None
+    protocol: str | None = None
     radii: tuple[NonNegative, ...] = ()
     limit: Count | None = None
+
+    def __post_init__(self) -> None:
+        if self.protocol is not None and self.attacks:
+            remedy = "name one of the two: attacks = [] leaves the protocol"
+            raise InputError("protocol", self.protocol, "is given beside attacks", remedy)
+        if self.attacks is None:
+            named = ("pgd-50-10",) if self.protocol is None else ()
+            object.__setattr__(self, "attacks", named)
 
 
 @hyperparameters
@@ -178,7 +188,7 @@ class Recipe:
         parse_threat(self.threat)
         if self.selection.attack != "none":
             parse_attack(self.selection.attack)
-        for name in self.evaluation.attacks:
+        for name in self.evaluation.attacks or ():
             parse_attack(name)
 
 

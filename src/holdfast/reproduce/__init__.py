@@ -1,0 +1,22 @@
+"""Published tables and figures as records that run: `REPRODUCTIONS` lists them, `run` computes one
+into a run directory, beside what was published.
+
+One file per table or figure holds its setting, its rows, the published numbers with their source,
+and the properties that must hold at any size. Where data or networks of the published setting are
+not at hand, a smaller one stands for it, and record and page say so.
+"""
+
+from holdfast.core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "REPRODUCTIONS": ".catalogue",
+        "Claim": ".records",
+        "Finding": ".records",
+        "Reproduction": ".records",
+        "Row": ".records",
+        "Size": ".records",
+        "run": ".running",
+    },
+)
