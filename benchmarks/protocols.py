@@ -109,8 +109,8 @@ PAIRS = {
     "digits-standard": Pair("digits-standard", 0.1, 300, 0.5),
     "digits-fgsm-rs": Pair("digits-fgsm-rs", 0.15, 300, 0.75),
     "digits-pgd": Pair("digits-pgd", 0.15, 300, 0.75),
-    "digits-clp": Pair("digits-clp", 0.2, 300, 1.0),
-    "digits-lsq": Pair("digits-lsq", 0.2, 300, 1.0),
+    "digits-clp": Pair("digits-clp", 0.1, 300, 0.5),
+    "digits-lsq": Pair("digits-lsq", 0.1, 300, 0.5),
     "digits-interval": Pair("digits-interval", 0.1, 300, 0.5),
     "digits-quantised": Pair("digits-pgd", 0.15, 300, 0.75, lambda net: InputQuantised(net, 8)),
 }
@@ -506,7 +506,7 @@ def figure(name: str, pair: Row, folder: Path) -> None:
     """Robust accuracy against cumulative passes per image; quoted points are hollow."""
     import matplotlib
 
-    drawing, (axes,) = blank(8.6, 4.4)
+    drawing, (axes,) = blank(10.4, 4.2)
     for at, (protocol, runs) in enumerate(pair["runs"].items()):
         look = {"color": COLOURS[at % len(COLOURS)], "label": SHOWN.get(protocol, protocol)}
         for row in runs.values():

@@ -17,7 +17,7 @@ def test_the_index_is_that_of_the_catalogue(here, run_command):
 def test_show_has_published_figures_sizes_and_claims(here, run_command):
     answer = run_command("reproduce", "show", "square-seeds")
     assert answer.code == 0
-    for text in ("Table 3.8", "1,454 ± 71", "quick", "scaled", "must hold"):
+    for text in ("Table 3.8", "1,454 ± 71", "quick", "scaled", "claimed: "):
         assert text in answer.out
     record = json.loads(run_command("reproduce", "show", "square-seeds", "--json").out)
     assert record["published"]["robust MNIST l2 2"]["robust_accuracy"] == 0.16
@@ -46,6 +46,10 @@ def test_a_quick_run_is_kept_and_says_that_it_is_not_the_published_setting(here,
         (("run", "square-seeds", "--published"), "size='published': is not known"),
         (("run", "square-dilated", "--quick", "--limit", "0"), "limit=0: is below 1"),
         (("run", "square-robust-mnist", "--data-dir", "none"), "data_dir='none': is not a folder"),
+        (
+            ("run", "square-dilated", "--quick", "--device", "abacus"),
+            "device='abacus': cannot be used here",
+        ),
     ],
 )
 def test_bad_input_is_one_line(here, listing, run_command, arguments, message):

@@ -102,6 +102,7 @@ class Checks:
         margins, robust = [float(ledger.margin[at].mean())], [1.0]
         block = min(_CURVE, self.frozen.block or _CURVE)
         model = FrozenModel(self.frozen.model, block=block, device=self.frozen.device)
+        model.passes = self.frozen.passes
         for each in radii:
             found = APGD(steps=10).run(model, x, y, self.threat.at(each), keys=keys)
             self.report["forwards"] += int(found.forwards.sum())

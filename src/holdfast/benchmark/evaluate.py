@@ -271,7 +271,7 @@ class _Evaluation:
             classes=found.classes,
             notes=found.notes,
             warnings=self.warnings,
-            padding=self.frozen.passes.padding,
+            computed=self.frozen.passes.forwards + self.frozen.passes.padding,
             settings=self.settings | {"hash": content_hash(self.settings)},
             names=self.names,
         )

@@ -128,7 +128,8 @@ class Examination:
         warm: Tensor | None,
     ) -> None:
         start = board.points[step.start] if step.start is not None else warm
-        search = Search(self.frozen, step.attack, step.name, threat, self.seed, start, self._tick)
+        model = self._fitting(step, len(at)) if self.protocol.adaptive else self.frozen
+        search = Search(model, step.attack, step.name, threat, self.seed, start, self._tick)
 
         def keep(at: Tensor, rows: Rows) -> None:
             board.points[step.name][at] = rows["x_adv"].to(board.points[step.name])

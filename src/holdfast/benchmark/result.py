@@ -107,16 +107,21 @@ def summarise(
     classes: int,
     notes: dict[str, Any],
     warnings: Sequence[str],
-    padding: int,
+    computed: int,
     settings: dict[str, Any],
     names: dict[str, str],
 ) -> Evaluation:
-    """Builds the result from the ledger and the stages' accounts."""
+    """Builds the result from the ledger and the stages' accounts.
+
+    Args:
+        computed: rows that this process sent forward, those that only fill blocks included.
+    """
     count = len(ledger)
     wrong, broken = ledger.count(Outcome.MISCLASSIFIED), ledger.count(Outcome.BROKEN)
     proved = ledger.count(Outcome.CERTIFIED) if certified else None
     steps = _attacks(ledger, stages, threat)
     checks.of_steps(steps, classes, notes)
+    forwards = int(ledger.forwards.sum()) + checks.report["forwards"]
     result: dict[str, Any] = {
         "model": names.get("model", ""),
         "data": names.get("data", data.title),
@@ -128,9 +133,9 @@ def summarise(
         **_accuracy("certified", proved, count),
         "certified_by": list(bounds) if certified else [],
         "seconds": sum(stage["seconds"] for stage in stages),
-        "forwards": int(ledger.forwards.sum()) + checks.report["forwards"],
+        "forwards": forwards,
         "backwards": int(ledger.backwards.sum()) + checks.report["backwards"],
-        "padding": padding,
+        "padding": max(0, computed - forwards),
         "protocol": _protocol(protocol),
         "attacks": steps,
         "flags": [flag.to_dict() for flag in checks.found],

@@ -64,7 +64,7 @@ def list_known(json: options.Json = False) -> int:
 
 
 def show(name: Id, json: options.Json = False) -> int:
-    """Show what was published, what must hold, and the sizes at which it runs."""
+    """Show what was published and claimed, and the sizes at which it runs."""
     record = REPRODUCTIONS[name].load().to_dict()
     if json:
         output.emit_json(record)
@@ -89,7 +89,7 @@ def show(name: Id, json: options.Json = False) -> int:
     if figures:
         output.emit_table("published figures", ("line", "", ""), figures)
     for claim in record["claims"]:
-        output.emit(f"must hold: {claim}")
+        output.emit(f"claimed: {claim}")
     if record["remarks"]:
         output.emit(record["remarks"])
     return 0
@@ -105,6 +105,7 @@ def run(
     data_dir: options.DataDir = None,
     limit: options.Limit = None,
     seed: options.Seed = 0,
+    device: options.Device = "auto",
     threads: options.Threads = None,
     resume: options.Resume = False,
     out: options.Out = None,
@@ -123,7 +124,9 @@ def run(
         raise InputError("limit", limit, "is below 1", "give a whole number from 1")
     size = "quick" if quick else "published" if published else "scaled"
     with kept_run("reproduce", name, size, run, resume=resume, out=out) as kept:
-        _compute(entry.load(), kept, size, data_dir, seed, limit, threads, quiet)
+        choices = {"size": size, "data_dir": data_dir, "seed": seed, "limit": limit}
+        choices |= {"device": options.device(device)}
+        _compute(entry.load(), kept, choices, threads, quiet)
     record = kept.read_result() if output.talks() else {}
     if json:
         output.emit_json({**record, "run": str(kept.path)})
@@ -134,14 +137,7 @@ def run(
 
 
 def _compute(
-    entry: Any,
-    kept: Any,
-    size: str,
-    data_dir: str | None,
-    seed: int,
-    limit: int | None,
-    count: int | None,
-    quiet: bool,
+    entry: Any, kept: Any, choices: dict[str, Any], count: int | None, quiet: bool
 ) -> None:
     import warnings
 
@@ -151,16 +147,7 @@ def _compute(
     tell = (lambda text: None) if quiet else output.note
     with warnings.catch_warnings(), threads(count):
         warnings.simplefilter("ignore")
-        compute(
-            entry,
-            kept,
-            size=size,
-            data_dir=data_dir,
-            seed=seed,
-            limit=limit,
-            notes={"command": command()},
-            tell=tell,
-        )
+        compute(entry, kept, notes={"command": command()}, tell=tell, **choices)
 
 
 def _show(record: dict[str, Any]) -> None:

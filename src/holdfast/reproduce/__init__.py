@@ -2,8 +2,8 @@
 into a run directory, beside what was published.
 
 One file per table or figure holds its setting, its rows, the published numbers with their source,
-and the properties that must hold at any size. Where data or networks of the published setting are
-not at hand, a smaller one stands for it, and record and page say so.
+and what was claimed, which is judged at any size. Where data or networks of the published setting
+are not at hand, a smaller one stands for it, and record and page say so.
 """
 
 from holdfast.core.lazy import attach

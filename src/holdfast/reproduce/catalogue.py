@@ -9,7 +9,7 @@ def _entry(name: str, summary: str, source: str, cost: str) -> Entry:
         target=f"holdfast.reproduce.{name.replace('-', '_')}:REPRODUCTION",
         summary=summary,
         source=f"Andriushchenko 2024, {source}",
-        guarantee="published figures, ours and their difference; claims that hold at any size",
+        guarantee="published figures, ours and their difference; each claim judged",
         cost=cost,
     )
 

@@ -89,12 +89,29 @@ def sweep(values: Mapping[str, Mapping[float, str]], label: str, *, log: bool = 
             panel.set_ylim(bottom=0)
             if log:
                 panel.set_xscale("log")
+                ticks = apart({value for lines in values.values() for value in lines})
+                panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+                panel.set_xticks([], minor=True)
             _per_cent(panel, measure, axis="y")
         axes[0].legend(frameon=False, fontsize=9)
         _setting(figure, finding)
         return figure
 
     return draw
+
+
+def apart(values: set[float], factor: float = 1.9) -> list[float]:
+    """Those of the values, ascending, that stand so far apart that their labels fit a log axis.
+
+    Example:
+        >>> apart({0.1, 0.15, 0.2, 0.4})
+        [0.1, 0.2, 0.4]
+    """
+    found: list[float] = []
+    for value in sorted(values):
+        if not found or value >= factor * found[-1]:
+            found.append(value)
+    return found
 
 
 def success_curves(panels: Mapping[str, Sequence[str]], low: int = 200) -> Draw:
@@ -164,7 +181,9 @@ def seeds(groups: Mapping[str, Sequence[str]], measures: Sequence[str]) -> Draw:
             panel.margins(x=0.12)
             panel.set_xlim(left=0)
             _per_cent(panel, measure)
-        _setting(figure, finding)
+        marks = "dots: seeds; bars: their mean; diamonds: published"
+        another = f" ({NOT_PUBLISHED})" if finding.size.note else ""
+        figure.suptitle(marks + another, fontsize=9, color=MUTED, x=0.99, ha="right")
         return figure
 
     return draw

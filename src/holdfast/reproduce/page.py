@@ -24,7 +24,8 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #1c2630; background: #fdfdfb
 table { border-collapse: collapse; margin: 1rem 0; font-size: .85rem;
   font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .7rem; border-bottom: 1px solid #d5dade; text-align: right; }
-th:first-child, td:first-child { text-align: left; white-space: nowrap; }
+td { white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
 .setting { background: #f6e7da; padding: .6rem 1rem; }
 svg { max-width: 100%; height: auto; }
 .scroll { overflow-x: auto; }
@@ -152,7 +153,7 @@ def page(result: Mapping[str, Any], figure: str) -> str:
         f'<div class="scroll">{figure[figure.find("<svg") :] if figure else ""}</div>',
         _table(header(result), body(result)),
         f"<p>{escape(entry['remarks'])}</p>" if entry["remarks"] else "",
-        "<h2>What must hold</h2><ul>",
+        "<h2>What is claimed, and how it came out here</h2><ul>",
         *(f"<li>{escape(verdict(each))}</li>" for each in result["claims"]),
         *(
             f"<li>not run: {escape(name)} ({escape(why)})</li>"

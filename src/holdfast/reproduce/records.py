@@ -97,7 +97,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A property that must hold at any size: an ordering, a bound.
+    """A property that the source claims, such as an ordering, judged at any size but `quick`.
 
     Args:
         text: what is claimed.
@@ -158,7 +158,7 @@ class Reproduction:
         rows: the attacks of a size.
         published: figures by line and measure.
         measures: the columns of its table.
-        claims: what must hold at any size.
+        claims: what the source claims, judged at any size but `quick`.
         draw: the figure of a finding.
         lines: from the rows' outcomes to the table's lines.
         tolerance: by measure, absolute and relative; judged in the published setting alone.

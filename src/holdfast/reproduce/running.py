@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks.protocol import Finished, Tick
-from holdfast.core.errors import HoldfastError, MissingExtra, UnsupportedThreat
+from holdfast.core.errors import HoldfastError, InputError, MissingExtra, UnsupportedThreat
 from holdfast.core.frozen import FrozenModel, default_block, device_of
 from holdfast.core.random import Keys
 from holdfast.core.results import AttackResult, Outcome
@@ -40,6 +40,7 @@ def run(
     data_dir: Path | str | None = None,
     seed: int = 0,
     limit: int | None = None,
+    device: torch.device | str | None = None,
     notes: Mapping[str, Any] | None = None,
     tell: Tell = lambda text: None,
 ) -> Finding:
@@ -51,6 +52,7 @@ def run(
         data_dir: where data and published networks lie.
         seed: of all draws.
         limit: at most so many images of each subject.
+        device: where attacks run; None: CUDA where there is one. Training is on the CPU.
         notes: further keys of the result.
         tell: called with a line at the start of each row.
 
@@ -65,14 +67,21 @@ def run(
     kept.settings({"reproduction": entry.id, "size": size, "seed": seed, "images": images})
     place = Place(store=kept.checkpoints, data_dir=None if data_dir is None else Path(data_dir))
     began = time.process_time()
-    finding = _compute(entry, chosen, kept, place, seed, images, tell)
+    finding = _compute(entry, chosen, kept, place, _device(device), seed, images, tell)
     result = _result(entry, finding, images, seed) | {"seconds": time.process_time() - began}
     _publish(entry, finding, kept, result | {"environment": environment()} | dict(notes or {}))
     return finding
 
 
 def _compute(
-    entry: Reproduction, size: Size, kept: Run, place: Place, seed: int, images: int, tell: Tell
+    entry: Reproduction,
+    size: Size,
+    kept: Run,
+    place: Place,
+    device: torch.device,
+    seed: int,
+    images: int,
+    tell: Tell,
 ) -> Finding:
     """All rows, those of one subject together."""
     rows = entry.rows(size)
@@ -84,7 +93,7 @@ def _compute(
         for number, row in enumerate(rows):
             tell(f"{number + 1} of {len(rows)}: {row.name}")
             if row.subject not in loaded:
-                loaded = {row.subject: row.subject.load(place, images)}
+                loaded = {row.subject: row.subject.load(place, images).to(device)}
             began = time.process_time()
             stage = f"{number:03d}-{re.sub('[^a-z0-9]+', '-', row.name.lower())[:60]}"
             fresh = journal.read(stage) is None
@@ -127,8 +136,9 @@ def attacked(row: Row, subject: Loaded, journal: Journal, stage: str, seed: int)
 
         def listen(event: Finished | Tick) -> None:
             if isinstance(event, Finished):
-                found = _columns(row, subject, event.result, x[event.rows], y[event.rows])
-                journal.append(stage, {"index": index[event.rows], **found})
+                at = event.rows.to(x.device)
+                found = _columns(row, subject, event.result, x[at], y[at])
+                journal.append(stage, {"index": index[at], **found})
 
         row.attack.run(frozen, x, y, parse(row.threat), keys=keys, targets=targets, on_event=listen)
     rows = journal.read(stage)
@@ -136,6 +146,17 @@ def attacked(row: Row, subject: Loaded, journal: Journal, stage: str, seed: int)
     place = {int(each): at for at, each in enumerate(rows["index"])}
     order = torch.tensor([place[int(each)] for each in subject.index])
     return {name: column[order] for name, column in rows.items()}
+
+
+def _device(device: torch.device | str | None) -> torch.device:
+    """The device, if it is there; None takes CUDA where there is one."""
+    try:
+        found = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as cause:
+        remedy = "use 'cpu', or 'auto'"
+        raise InputError("device", str(device), "cannot be used here", remedy) from cause
+    return found
 
 
 def wrong_classes(keys: Keys, y: Tensor, classes: int) -> Tensor:
@@ -146,7 +167,7 @@ def wrong_classes(keys: Keys, y: Tensor, classes: int) -> Tensor:
 
 def _classes(subject: Loaded) -> int:
     with torch.no_grad():
-        return subject.model(subject.x[:1]).shape[1]
+        return subject.model(subject.x[:1].to(device_of(subject.model))).shape[1]
 
 
 def _columns(row: Row, subject: Loaded, result: AttackResult, x: Tensor, y: Tensor) -> Rows:
@@ -156,7 +177,7 @@ def _columns(row: Row, subject: Loaded, result: AttackResult, x: Tensor, y: Tens
     columns = {"correct": found.correct, "broken": found.broken, "queries": found.queries}
     if row.again:
         with torch.no_grad():
-            columns["again"] = wrong | (subject.model(result.x_adv).argmax(1) != y)
+            columns["again"] = wrong | (subject.model(result.x_adv).argmax(1) != y.to(wrong.device))
     if row.keep:
         columns |= {"x": x, "x_adv": result.x_adv, "margin": result.margin}
     return columns

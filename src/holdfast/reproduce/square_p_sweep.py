@@ -5,9 +5,11 @@ arXiv:1912.00049, Fig 5.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from holdfast.attacks.square import Square
 from holdfast.reproduce.figures import sweep
+from holdfast.reproduce.page import words
 from holdfast.reproduce.records import MEASURES, Claim, Lines, Reproduction, Row, Size
 from holdfast.reproduce.square_ablation import REPRODUCTION as ABLATION
 
@@ -37,7 +39,7 @@ def _flat(norm: str, measure: str, largest: float, least: float = 0.0) -> Claim:
         return max(found) <= largest * min(found)
 
     since = f" from {least:g} on" if least else ""
-    text = f"{norm}: {measure.replace('_', ' ')} varies by less than {largest:g} over p{since}"
+    text = f"{norm}: {words(measure)} vary by a factor of at most {largest:g} over p{since}"
     return Claim(text=text, holds=holds)
 
 
@@ -49,7 +51,10 @@ REPRODUCTION = Reproduction(
     needs=ABLATION.needs,
     setting=ABLATION.setting.replace(" (p 0.05)", "").replace(" (p 0.1)", "")
     + ", ten values of p; read off the figure: linf fails nowhere, mean below 140, median below 20",
-    sizes=ABLATION.sizes,
+    sizes=tuple(
+        replace(each, fractions=(), note=each.note.replace(" (p 0.3)", "").replace(" (p 0.1)", ""))
+        for each in ABLATION.sizes
+    ),
     rows=rows,
     published={NAMES["linf"][p]: {"failure_rate": 0.0} for p in FRACTIONS},
     claims=(

@@ -64,12 +64,18 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A subject in memory: the network in evaluation mode, and the first examples."""
+    """A subject in memory: the network in evaluation mode, and the first examples on the CPU."""
 
     model: Model
     x: Tensor
     y: Tensor
     index: Tensor
+
+    def to(self, device: torch.device) -> "Loaded":
+        """The same with the network, where it is a module, on the device."""
+        if isinstance(self.model, nn.Module):
+            self.model.to(device)
+        return self
 
 
 class Subject(Protocol):
