@@ -44,7 +44,7 @@ class PGD(GradientAttack):
         step_size: a number in input units, or `auto` (2.5 eps / steps), `eps/4`, `1.25*eps`.
         start: `random` (the threat's published random start) or `clean`.
         loss: what is maximised.
-        momentum: weight of the past gradients, 0 for none.
+        momentum: weight of the past gradients, 0 for none, 1 as published (MI-FGSM).
         schedule: factor of the step size, a function of t / steps.
         targeting: `multi` aims each run at one wrong class after the other, nearest logit first.
         most_targets: how many wrong classes `multi` aims at; None for all.
@@ -69,7 +69,7 @@ class PGD(GradientAttack):
     step_size: float | str = "auto"
     start: Literal["random", "clean"] = "random"
     loss: Annotated[Loss, From(LOSSES)] = CrossEntropy()
-    momentum: Annotated[float, Range(ge=0, lt=1)] = 0.0
+    momentum: Annotated[float, Range(ge=0, le=1)] = 0.0
     schedule: Annotated[Schedule, From(SCHEDULES)] = _STEADY
     targeting: Literal["none", "multi"] = "none"
     most_targets: Count | None = None

@@ -64,16 +64,29 @@ class Pointwise(LockstepAttack):
         check_sparse(threat, "Pointwise")
 
     def walk(self, oracle: Oracle) -> None:
-        """Finds a start and restores features until nothing more can be restored."""
+        """From one start after the other, restores features; until every budget is spent."""
         decisions = Decisions(oracle, self.queries)
         start, found = self._start(oracle, decisions)
+        for number in range(self.queries):
+            self._descend(oracle, decisions, start, found, number)
+            if not bool(decisions.ready.any()):
+                break
+            noise = Draw(oracle, self.draws + number, by_pixel(oracle.threat))
+            start, found = noise.first(decisions)
+
+    def _descend(
+        self, oracle: Oracle, decisions: Decisions, start: Tensor, found: Tensor, number: int
+    ) -> None:
+        """Restores features of one start, in several orders, until nothing more can be restored."""
         point = start
         for restart in range(self.restarts):
-            fresh = _restored(oracle, decisions, start, found, restart)
+            keys = oracle.keys.fold("restore").fold(number * self.restarts + restart)
+            fresh = _restored(oracle, decisions, start, found, keys)
             smaller = oracle.threat.size(fresh, oracle.x) < oracle.threat.size(point, oracle.x)
             point = torch.where(wide(smaller, point), fresh, point)
         if oracle.threat.p > 0:
-            self._narrow(oracle, decisions, point, found)
+            keys = oracle.keys.fold("narrow").fold(number)
+            self._narrow(oracle, decisions, point, found, keys)
 
     def _start(self, oracle: Oracle, decisions: Decisions) -> tuple[Tensor, Tensor]:
         """A point that fools, (b, *E), and (b,) where there is one."""
@@ -89,12 +102,14 @@ class Pointwise(LockstepAttack):
             point = torch.where(wide(started, point), start, point)
         return point, oracle.smallest_size.isfinite()
 
-    def _narrow(self, oracle: Oracle, decisions: Decisions, point: Tensor, which: Tensor) -> None:
+    def _narrow(
+        self, oracle: Oracle, decisions: Decisions, point: Tensor, which: Tensor, keys: Keys
+    ) -> None:
         """Moves single features towards the input, in passes, until a pass gains nothing."""
         flat, clean = point.flatten(1), oracle.x.flatten(1)
         active, number = which, 0
         while bool((active & decisions.ready).any()):
-            order, count = _order(flat != clean, oracle.keys.fold("narrow"), number)
+            order, count = _order(flat != clean, keys, number)
             gained = torch.zeros_like(active)
             for place in range(int((count * active).max())):
                 at = order[:, place : place + 1]
@@ -148,11 +163,11 @@ class _Pass:
 
 
 def _restored(
-    oracle: Oracle, decisions: Decisions, point: Tensor, which: Tensor, restart: int
+    oracle: Oracle, decisions: Decisions, point: Tensor, which: Tensor, keys: Keys
 ) -> Tensor:
     """The points with features set back until no single one can be, (b, *E)."""
     shape = place_shape(point, by_pixel(oracle.threat))
-    keys, zero = oracle.keys.fold("restore").fold(restart), torch.zeros_like(oracle.y)
+    zero = torch.zeros_like(oracle.y)
     state = _Pass(zero, zero, zero + 1, zero > 0)
     rank, count = _ranked(point, oracle.x, shape, keys, state.number)
     active = which.clone()

@@ -92,6 +92,20 @@ class Draw:
         """The inputs with their first `level` (b,) pixels changed."""
         return torch.where(self._rank < wide(level, self._rank), self._noisy, self._oracle.x)
 
+    def first(self, decisions: Decisions) -> tuple[Tensor, Tensor]:
+        """The noise of the first of the levels n/64, n/32, ... n that fools, (b, *E), and (b,)
+        whether one does; for rows that may ask."""
+        point, found = self._oracle.x, torch.zeros_like(self._oracle.open)
+        last = 0
+        for place in range(_LEVELS):
+            level = max(1, self._count * 2**place // 2 ** (_LEVELS - 1))
+            if level > last:
+                noise = self.at(torch.full_like(self._oracle.y, level))
+                fresh = decisions.fooled(noise, ~found)
+                point = torch.where(wide(fresh, point), noise, point)
+                found, last = found | fresh, level
+        return point, found
+
     def search(self, decisions: Decisions) -> None:
         """Asks for the least level that fools, among those smaller than the best success."""
         known = self._oracle.smallest_size.isfinite()

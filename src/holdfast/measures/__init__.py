@@ -1,5 +1,5 @@
 """Measures: numbers of a model on examples. `Accuracy` counts right answers, clean or under an
-attack; `MEASURES` lists what can be named."""
+attack; `Queries` counts what black-box attacks asked; `MEASURES` lists what can be named."""
 
 from holdfast.core.lazy import attach
 
@@ -8,6 +8,9 @@ __getattr__, __dir__, __all__ = attach(
     {
         "MEASURES": ".catalogue",
         "Accuracy": ".accuracy",
+        "Queries": ".queries",
         "Sums": ".accuracy",
+        "any_of": ".queries",
+        "on_common": ".queries",
     },
 )
