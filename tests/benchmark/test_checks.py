@@ -50,8 +50,9 @@ def test_hidden_gradients_raise_both_the_gradient_and_the_curve():
 
 def test_passes_are_those_of_the_model_and_of_the_curve():
     checks, frozen = checked(small_net(), Linf(0.02))
-    assert checks.report["backwards"] >= frozen.passes.backwards == 2 * 4
-    assert checks.report["forwards"] > frozen.passes.forwards > 5 * 4
+    passes = frozen.passes
+    assert 2 * 4 < checks.report["backwards"] <= passes.backwards
+    assert 5 * 4 < checks.report["forwards"] <= passes.forwards + passes.padding
 
 
 @pytest.mark.parametrize(
@@ -70,8 +71,9 @@ def test_without_a_box_or_with_radii_of_their_own_there_is_no_curve():
 def test_steps_raise_square_classes_and_the_pilot():
     checks, _ = checked(small_net(), Linf(0.02))
     rows = [
-        {"name": "apgd-t", "robust_accuracy": 0.9},
-        {"name": "square", "robust_accuracy": 0.7},
+        {"name": "apgd-t", "robust_accuracy": 0.9, "backwards": 5},
+        {"name": "square", "robust_accuracy": 0.7, "backwards": 0},
+        {"name": "square-200", "robust_accuracy": 0.9, "backwards": 0},
     ]
     checks.of_steps(rows, 5, {"pilot": {"tried": 8, "fell": 3}})
     codes = [flag.code for flag in checks.found]

@@ -8,9 +8,11 @@ import torch
 from holdfast.attacks import FGSM, PGD
 from holdfast.benchmark.evaluate import evaluate
 from holdfast.benchmark.protocol import Listed, Step
+from holdfast.core.errors import InputError
 from holdfast.core.results import Outcome
 from holdfast.data.adapt import as_data
 from holdfast.runs.directory import Run
+from holdfast.runs.executors import Shard
 from holdfast.threats import Linf
 from nets import examples, small_net
 
@@ -117,3 +119,30 @@ def test_an_attack_of_ones_own_joins_in():
     found = evaluate(net, examples_, Linf(0.02), protocol=protocol, bounds=(), block=4)
     assert [row["name"] for row in found.result["attacks"]] == ["mine", "pgd-5-1"]
     assert found.result["attacks"][0]["broken"] > 0
+
+
+def test_two_steps_of_one_name_are_refused_and_processes_share_a_run():
+    net, examples_ = data()
+    protocol = Listed((("a", FGSM()), ("a", PGD(steps=5, restarts=1))))
+    with pytest.raises(InputError, match="names two steps"):
+        evaluate(net, examples_, Linf(0.02), protocol=protocol, bounds=(), block=4)
+    with pytest.raises(InputError, match="several processes"):
+        evaluate(
+            net, examples_, Linf(0.02), attacks="fgsm", bounds=(), shard=Shard(rank=0, world=2)
+        )
+
+
+def test_notes_speak_of_the_threat_itself():
+    net, examples_ = data()
+
+    @dataclass(frozen=True)
+    class Noting(Two):
+        def steps(self, board):
+            board.notes["radius"] = board.threat.radius
+            yield from super().steps(board)
+
+    found = evaluate(
+        net, examples_, Linf(0.003), protocol=Noting(), radii=[0.001, 0.01], bounds=(), block=4
+    )
+    assert [row["name"] for row in found.result["attacks"]] == ["first", "second"]
+    assert found.result["radii"][-1]["radius"] == 0.01

@@ -25,14 +25,20 @@ def test_standard_is_autoattack(threat):
     assert (ce.steps, ce.restarts, ce.loss) == (100, 1, CrossEntropy(precise=False))
     assert (targeted.steps, targeted.most_targets, targeted.loss) == (100, 9, DLR())
     assert (fab.steps, fab.targeting, fab.most_targets, fab.restarts) == (100, "multi", 9, 1)
-    assert (square.queries, square.restarts, square.p_init) == (5000, 1, 0.8)
+    assert (square.queries, square.restarts, square.p_init) == (5001, 1, 0.8)
     assert (square.schedule, square.rescale) == ("released", False)
+    assert (square.update.positions, square.update.skip_noop) == ("released", False)
 
 
 def test_l1_has_more_restarts_and_fewer_targets():
     found = steps(AutoAttack(), L1(12.0))
     assert (found["apgd-ce"].restarts, found["apgd-t"].most_targets) == (5, 5)
-    assert found["apgd-ce"].widening == (3.0, 2.0, 1.0)
+    assert found["apgd-ce"].widening == found["apgd-t"].widening == (3.0, 2.0, 1.0)
+    for variant in (plus(), rand()):
+        assert {a.widening for a in steps(variant, L1(12.0)).values() if hasattr(a, "eot")} == {
+            (1.0,)
+        }
+    assert steps(plus(), L1(12.0))["apgd-t"].most_targets == 9
 
 
 def test_plus_and_rand():

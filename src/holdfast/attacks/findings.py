@@ -59,6 +59,9 @@ class Findings:
 
     def reopen(self, example: Tensor) -> None:
         """Takes back successes that did not hold: the example's open runs are wanted again."""
+        runs = torch.arange(self.runs, device=example.device)
+        ahead = runs[None] > self.winner[example][:, None]  # walked ahead, and then not recorded
+        self.ended[example] &= ~ahead
         self.winner[example] = self.runs
         self.reported[example] = False
 

@@ -12,13 +12,14 @@ from holdfast.threats.protocol import Threat
 def goal(logits: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
     """The margin that must become <= 0, (b,): of the label, or of all others over the target.
 
-    A tie with the target is no success: zero becomes the smallest positive number.
+    A tie with the target is no success, nor is an answer that is no number: both become the
+    smallest positive number.
     """
     if target is None:
         return margin(logits, y)
     over = -margin(logits, target)
     tiny = torch.full_like(over, torch.finfo(over.dtype).tiny)
-    return torch.where(over == 0, tiny, over)
+    return torch.where((over == 0) | over.isnan(), tiny, over)
 
 
 def bounded(threat: Threat, y: Tensor) -> Tensor:

@@ -240,7 +240,7 @@ class Oracle:
         if self._attack.smallest:
             won &= self.bounded
         better = won | (~self._won & eligible & ~(rank >= self._rank))
-        better &= margin < math.inf
+        better &= ~(margin >= math.inf)
         self.best = torch.where(wide(better, self.best), points, self.best)
         self.best_margin = torch.where(better, margin, self.best_margin)
         self.best_loss = torch.where(better, loss, self.best_loss)

@@ -164,8 +164,9 @@ class Square(ScoreAttack):
 
 
 def released_square(queries: int = 5000, p_init: float = 0.8, restarts: int = 1) -> Square:
-    """The choices of the released code: AutoAttack's, which does not rescale the schedule."""
-    update = Update(positions="released", normalize_halves=True)
+    """The choices of AutoAttack's copy of the released code: it does not rescale the schedule, and
+    does not draw again where a proposal changes nothing."""
+    update = Update(positions="released", normalize_halves=True, skip_noop=False)
     return Square(
         queries=queries,
         p_init=p_init,

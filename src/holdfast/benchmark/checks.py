@@ -79,8 +79,9 @@ class Checks:
         flag = flags.classes(classes, names)
         self.found += [flag] if flag else []
         for at, row in enumerate(steps):
-            if row["name"].partition("-")[0] == "square" and at:
-                leap = flags.square(steps[at - 1]["robust_accuracy"], row["robust_accuracy"])
+            before = [each["robust_accuracy"] for each in steps[:at] if each["backwards"]]
+            if row["name"].partition("-")[0] == "square" and before:
+                leap = flags.square(min(before), row["robust_accuracy"])
                 self.found += [leap] if leap else []
         if "pilot" in notes:
             flag = flags.masked(notes["pilot"]["tried"], notes["pilot"]["fell"])

@@ -154,6 +154,9 @@ class _Evaluation:
         block = default_block(at) if block is None else block
         if block < 1:
             raise InputError("block", block, "is below 1", "give a whole number from 1")
+        if run is None and shard.world > 1:
+            remedy = "give a run directory that they share"
+            raise InputError("run", None, "is needed by several processes", remedy)
         in_flight = math.ceil(batch_size / block)
         frozen = FrozenModel(self.model, block=block, in_flight=in_flight, device=at)
         self.frozen, self.on_event, self.names = frozen, on_event or (lambda event: None), names
@@ -223,7 +226,7 @@ class _Evaluation:
                 stage,
                 done,
                 total,
-                robust=float((~lost).float().mean()),
+                robust=float((~lost).float().mean()) if len(lost) else 1.0,
                 undecided=int((outcome == Outcome.UNDECIDED).sum()),
                 forwards=passes.forwards,
                 backwards=passes.backwards,

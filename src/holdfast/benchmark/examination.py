@@ -22,6 +22,7 @@ from holdfast.benchmark.stages import Bound, Clean, Rows, Search, Stage, attack_
 from holdfast.benchmark.sweep import Sweep
 from holdfast.certify.catalogue import BOUNDS
 from holdfast.certify.graph import Graph
+from holdfast.core.errors import InputError, RunConflict
 from holdfast.core.frozen import FrozenModel
 from holdfast.core.ledger import Ledger
 from holdfast.core.results import Outcome
@@ -110,8 +111,12 @@ class Examination:
         warm: Tensor | None,
     ) -> None:
         """The protocol's steps, on the examples that stand in the ledger."""
-        board = Board(ledger, threat, self.classes, {}, self.notes)
+        notes = self.notes if ledger is self.ledger else {}  # they speak of the threat itself
+        board = Board(ledger, threat, self.classes, {}, notes)
         for step in self.protocol.steps(board):
+            if step.name in board.points:
+                remedy = "give each step its own name"
+                raise InputError("protocol", step.name, "names two steps", remedy)
             at = board.standing()
             if step.at is not None:
                 at = at[torch.isin(at, step.at)]
@@ -230,7 +235,12 @@ class Examination:
             self.journal.flush()
         if self.ranks is not None:
             self.ranks.barrier(stage.name)
-            self._replay(stage.name, at[~torch.isin(at, self.mine)], account)
+            missing = self._replay(stage.name, at[~torch.isin(at, self.mine)], account)
+            if len(missing):
+                raise RunConflict(
+                    f"{len(missing)} rows of {stage.name} by other processes are not on the disk; "
+                    "remove the folder 'ranks' of the run and continue it with --resume"
+                )
 
     def _replay(self, stage: str, at: Tensor, take: Callable[[Tensor, Rows], None]) -> Tensor:
         """Takes what the journal holds of these examples; what remains to be computed."""

@@ -249,14 +249,20 @@ def _watched() -> Iterator[list[str]]:
     """Records calls of autograd's entry points, by this thread, while the block runs."""
     calls: list[str] = []
     mine = threading.get_ident()
-    doors = ((torch.autograd, "grad"), (torch.autograd, "backward"), (torch.func, "grad"))
+    doors: tuple[tuple[Any, str], ...] = (
+        (torch.autograd, "grad"),
+        (torch.autograd, "backward"),
+        (torch.func, "grad"),
+    )
+    if hasattr(torch.autograd, "_make_grads"):  # of both, also where they were imported by name
+        doors = (*doors, (torch.autograd, "_make_grads"))
     with _lock:
         own = [getattr(home, name) for home, name in doors]
 
         def watch(name: str, call: Any) -> Any:
             def watching(*args: Any, **kwargs: Any) -> Any:
                 if threading.get_ident() == mine:
-                    calls.append(f"torch.autograd.{name}")
+                    calls.append("torch.autograd")
                 return call(*args, **kwargs)
 
             return watching

@@ -5,14 +5,15 @@
     rand       APGD-CE and APGD-DLR with gradients averaged over 20 draws, for random models
 
 Every step starts from the clean inputs, on the examples that still stand. Budgets: 100 steps, 9
-targets, 5,000 queries; in L1 APGD-CE has 5 restarts and APGD-T 5 targets. With fewer classes than a
-loss needs, the margin takes its place, and a flag says so.
+targets, 5,000 queries; in L1 `standard` has 5 restarts of APGD-CE and 5 targets of APGD-T. With
+fewer classes than a loss needs, the margin takes its place, and a flag says so.
 
 Source: Croce and Hein 2020, arXiv:2003.01690; L1: Croce and Hein 2021, arXiv:2103.01208.
 Andriushchenko 2024, sec 4.4.1 and 4.12 (`apgd-t-3-20`), sec 2.4 (`pgd-50-10`).
-Departures: random draws are keyed by example; a row leaves at its first success. What the published
+Departures: random draws are keyed by example; a row leaves at its first success; a tie with another
+class counts as misclassified. What the published
 code computes is kept where it matters for its answers: its rounding of the cross-entropy and of L2
-steps, Square's schedule for 10,000 queries cut off at 5,000.
+steps; Square's schedule for 10,000 queries cut off at 5,000, and its proposals that change nothing.
 """
 
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from holdfast.attacks.apgd import APGD, check_ball
 from holdfast.attacks.attack import Attack
 from holdfast.attacks.fab import FAB
 from holdfast.attacks.pgd import PGD
-from holdfast.attacks.square import Square
+from holdfast.attacks.square import released_square
 from holdfast.benchmark.protocol import Board, Step
 from holdfast.core.recipes import hyperparameters
 from holdfast.losses.cross_entropy import CrossEntropy
@@ -31,6 +32,7 @@ from holdfast.losses.margin import Margin
 from holdfast.losses.protocol import Loss
 
 _FLOOR = 1e-12
+_STAGES = (3.0, 2.0, 1.0)
 
 
 @hyperparameters
@@ -129,18 +131,18 @@ def rand() -> AutoAttack:
 
 def _components(variant: str, classes: int, sparse: bool) -> dict[str, Attack]:
     eot = 20 if variant == "rand" else 1
-    restarts = 5 if variant == "plus" or sparse else 1
-    restarts = 1 if variant == "rand" else restarts
-    ce = _apgd(CrossEntropy(precise=False), restarts=restarts, eot=eot)
-    dlr = _apgd(DLR() if classes > 2 else Margin(), restarts=restarts, eot=eot)
+    staged = sparse and variant == "standard"
+    restarts = 5 if variant == "plus" or staged else 1
+    ce = _apgd(CrossEntropy(precise=False), restarts, eot, staged)
+    dlr = _apgd(DLR() if classes > 2 else Margin(), restarts, eot, staged)
     if variant == "rand":
         return {"apgd-ce": ce, "apgd-dlr": dlr}
-    apgd_t = targeted(classes, 100, 5 if sparse else 9)
+    apgd_t = targeted(classes, 100, 5 if staged else 9, staged=staged or not sparse)
     fab_t = FAB(targeting="multi", most_targets=9)
-    square = Square(queries=5000, p_init=0.8, schedule="released", rescale=False)
+    square = released_square(5001)  # the start, and 5,000 proposals
     if variant == "standard":
         return {"apgd-ce": ce, "apgd-t": apgd_t, "fab-t": fab_t, "square": square}
-    fab = FAB(restarts=5)
+    fab = FAB(restarts=5, most_classes=max(1, classes - 1))
     return {
         "apgd-ce": ce,
         "apgd-dlr": dlr,
@@ -151,11 +153,22 @@ def _components(variant: str, classes: int, sparse: bool) -> dict[str, Attack]:
     }
 
 
-def targeted(classes: int, steps: int, targets: int) -> APGD:
-    """APGD-T, on the margin where there are fewer than the four classes that its loss needs."""
+def targeted(classes: int, steps: int, targets: int, *, staged: bool = True) -> APGD:
+    """APGD-T, on the margin where there are fewer than the four classes that its loss needs.
+
+    Args:
+        staged: whether runs in L1 go through larger radii first.
+    """
     loss: Loss = DLR() if classes > 3 else Margin()
-    return APGD(steps=steps, loss=loss, most_targets=min(targets, classes - 1), floor=_FLOOR)
+    return APGD(
+        steps=steps,
+        loss=loss,
+        most_targets=min(targets, classes - 1),
+        floor=_FLOOR,
+        widening=_STAGES if staged else _STAGES[-1:],
+    )
 
 
-def _apgd(loss: Loss, *, restarts: int, eot: int) -> APGD:
-    return APGD(loss=loss, restarts=restarts, eot=eot, floor=_FLOOR)
+def _apgd(loss: Loss, restarts: int, eot: int, staged: bool) -> APGD:
+    widening = _STAGES if staged else _STAGES[-1:]
+    return APGD(loss=loss, restarts=restarts, eot=eot, floor=_FLOOR, widening=widening)
