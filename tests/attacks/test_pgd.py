@@ -95,20 +95,26 @@ def test_targets_already_reached_count_and_cost_one_pass():
     assert result.forwards.tolist() == [1] * 4
 
 
-def test_momentum_follows_the_published_recursion():
+@pytest.mark.parametrize("weight", [0.9, 1.0])
+def test_momentum_follows_the_published_recursion(weight):
     net = small_net()
     x, y = examples(3, net)
     point, velocity = x.clone(), torch.zeros_like(x)
     for _ in range(4):
         point.requires_grad_(True)
         (grad,) = torch.autograd.grad(cross_entropy(net(point), y, reduction="sum"), point)
-        velocity = 0.9 * velocity + grad / grad.abs().flatten(1).sum(1).view(-1, 1, 1, 1)
+        velocity = weight * velocity + grad / grad.abs().flatten(1).sum(1).view(-1, 1, 1, 1)
         point = (point.detach() + 0.001 * velocity.sign()).clamp(0, 1)
         point = torch.max(torch.min(point, x + 0.003), x - 0.003).clamp(0, 1)
-    attack = PGD(steps=4, restarts=1, step_size=0.001, start="clean", momentum=0.9)
+    attack = PGD(steps=4, restarts=1, step_size=0.001, start="clean", momentum=weight)
     with FrozenModel(net) as frozen:
         found = attack.perturb(frozen, x, y, Linf(0.003), keys=Keys.of(0, range(3)))
     assert torch.allclose(found, point, atol=1e-7)
+
+
+def test_momentum_above_one_is_refused():
+    with pytest.raises(InputError, match="momentum"):
+        PGD(momentum=1.1)
 
 
 def test_schedule_scales_each_rows_own_step():

@@ -19,7 +19,7 @@ def run(attack, net, x, y, threat, **options):
 def test_no_single_feature_can_be_set_back():
     net = small_net()
     x, y = examples(4, net)
-    result = run(Pointwise(queries=4000), net, x, y, L0("inf"))
+    result = run(Pointwise(queries=250, draws=9), net, x, y, L0("inf"))
     assert bool(result.success.all())
     for x_adv, clean, label in zip(result.x_adv, x, y, strict=True):
         for place in (x_adv != clean).nonzero():
@@ -38,7 +38,7 @@ def test_passes_are_repeated_until_one_gains_nothing():
         return torch.stack([0.5 - wrong, wrong - 0.5], dim=1)
 
     x, y = torch.zeros(16, 3), torch.zeros(16, dtype=torch.long)
-    attack = Pointwise(queries=60, restarts=1)
+    attack = Pointwise(queries=9, restarts=1)
     result = run(attack, model, x, y, L0("inf"), start=torch.ones(16, 3))
     for x_adv in result.x_adv:
         assert x_adv.tolist() in ([1, 0, 0], [0, 1, 1])
@@ -75,3 +75,33 @@ def test_only_the_decision_is_used_within_the_budget():
     result = run(Pointwise(queries=90), net, x, y, L2("inf"))
     assert torch.equal(result.x_adv, run(Pointwise(queries=90), hard, x, y, L2("inf")).x_adv)
     assert int(result.forwards.max()) <= 92
+
+
+def test_other_starts_find_what_no_order_finds_from_the_given_one():
+    """From all bright, features go back to the first four whatever the order; the last one alone
+    fools only while the first four are dark."""
+
+    def model(x):
+        bright = x > 0.5
+        many = bright[:, :4].all(dim=1)
+        alone = bright[:, 5] & ~bright[:, :5].any(dim=1)
+        wrong = (many | alone).to(x.dtype)
+        return torch.stack([0.5 - wrong, wrong - 0.5], dim=1)
+
+    x, y = torch.zeros(5, 6), torch.zeros(5, dtype=torch.long)
+    start = torch.tensor([1.0, 1, 1, 1, 1, 0]).expand(5, 6)
+    few, many = (
+        run(Pointwise(queries=n, restarts=1), model, x, y, L0("inf"), start=start) for n in (7, 300)
+    )
+    assert few.size.tolist() == [4.0] * 5
+    assert many.size.tolist() == [1.0] * 5
+
+
+def test_the_budget_is_spent_and_more_queries_are_never_worse():
+    net = small_net()
+    x, y = examples(5, net)
+    few, many = (run(Pointwise(queries=n, draws=9), net, x, y, L2("inf")) for n in (120, 260))
+    assert few.forwards.tolist() == [122] * 5
+    assert many.forwards.tolist() == [262] * 5
+    assert bool((many.size <= few.size).all())
+    assert bool((many.size < few.size).any())

@@ -41,6 +41,19 @@ def test_a_count_of_ones_is_found_exactly():
     assert result.size.tolist() == [4.0, 4.0]
 
 
+def test_noise_is_thinned_to_what_it_needs():
+    """The model errs where three given features of many are bright, which fresh noise hits only
+    together with about half of all others."""
+
+    def model(x):
+        wrong = (x[:, :3] > 0.9).all(dim=1).to(x.dtype)
+        return torch.stack([0.5 - wrong, wrong - 0.5], dim=1)
+
+    x, y = torch.full((4, 40), 0.5), torch.zeros(4, dtype=torch.long)
+    result = run(SaltAndPepper(queries=400), model, x, y, L0("inf"))
+    assert result.size.tolist() == [3.0] * 4
+
+
 def test_only_the_decision_is_used_and_more_queries_are_never_worse():
     net = small_net()
     x, y = examples(5, net)

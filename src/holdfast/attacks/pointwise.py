@@ -4,6 +4,7 @@ From a point where the model errs (salt-and-pepper noise, or the given start), c
 visited in random order; one is set back where the model errs all the same. Passes are repeated
 until one sets nothing back: no single feature can then be restored. For L1 and L2 the features that
 are left are moved towards the input by bisection, one after the other, until a pass gains nothing.
+All begins again from other noise as long as queries are left; the smallest end counts.
 
 Source: Schott, Rauber, Bethge and Brendel 2019, arXiv:1805.09190, sec 5 and appendix.
 Departures: groups of features are set back by one question: the group doubles where that succeeds
@@ -19,7 +20,13 @@ from torch import Tensor
 from holdfast.attacks.decisions import Decisions
 from holdfast.attacks.lanes import wide
 from holdfast.attacks.lockstep import LockstepAttack, Oracle
-from holdfast.attacks.salt_and_pepper import Draw, by_pixel, check_sparse, place_shape
+from holdfast.attacks.salt_and_pepper import (
+    Draw,
+    by_pixel,
+    changed_first,
+    check_sparse,
+    place_shape,
+)
 from holdfast.core.random import Keys
 from holdfast.core.recipes import Count, hyperparameters
 from holdfast.threats.protocol import Threat
@@ -31,13 +38,13 @@ class Pointwise(LockstepAttack):
 
     Args:
         queries: questions per example, besides the clean look and the final check.
-        draws: salt-and-pepper noises to search for a start, where none is given or it does not
-            fool.
-        restarts: orders in which features are set back from the start; the smallest end counts.
+        draws: salt-and-pepper noises to search for the first start, where none is given or it does
+            not fool; each later start is the first level of one noise that fools.
+        restarts: orders in which features are set back from a start; the smallest end counts.
         rounds: questions of a feature's bisection, for L1 and L2.
 
-    Guarantee: only decisions are used; where the budget suffices and the threat is L0, no single
-        changed feature of the result can be set back.
+    Guarantee: only decisions are used; where the budget suffices for one start and the threat is
+        L0, the result changes no more than a point at which no single feature can be set back.
     Cost: per example at most queries + 2 forwards, no backwards.
     Needs: decisions; L0, L1 or L2 with a box.
     Source: Schott, Rauber, Bethge and Brendel 2019, arXiv:1805.09190.
@@ -122,18 +129,24 @@ class Pointwise(LockstepAttack):
     def _bisected(
         self, oracle: Oracle, decisions: Decisions, flat: Tensor, at: Tensor, turn: Tensor
     ) -> Tensor:
-        """The value nearest to the clean one found for the feature at `at` (b, 1), (b, 1)."""
+        """The value nearest to the clean one found for the feature at `at` (b, 1), (b, 1).
+
+        A feature that cannot be moved by the least step is asked about once.
+        """
         kept, refused = flat.gather(1, at), oracle.x.flatten(1).gather(1, at)
-        value, turn = refused, turn.clone()
-        for round_ in range(self.rounds + 1):
+        value, turn = kept + (refused - kept) / 2**self.rounds, turn.clone()
+        for round_ in range(self.rounds + 2):
             asked = turn & decisions.ready
             if not bool(asked.any()):
                 break
             points = flat.scatter(1, at, value).view_as(oracle.x)
             fooled = decisions.fooled(points, asked)[:, None]
             kept = torch.where(fooled, value, kept)
-            refused = torch.where(asked[:, None] & ~fooled, value, refused)
             if round_ == 0:
+                turn, value = turn & fooled[:, 0], refused
+                continue
+            refused = torch.where(asked[:, None] & ~fooled, value, refused)
+            if round_ == 1:
                 turn &= ~fooled[:, 0]
             value = (kept + refused) / 2
         return kept
@@ -212,5 +225,4 @@ def _ranked(
 def _order(changed: Tensor, keys: Keys, number: int | Tensor) -> tuple[Tensor, Tensor]:
     """The places (b, n) in random order, those that changed first; how many those are, (b,)."""
     order = keys.permutation(changed.shape[1], number)
-    last = (~changed).gather(1, order).to(torch.int8).argsort(dim=1, stable=True)
-    return order.gather(1, last), changed.sum(dim=1)
+    return changed_first(order, changed), changed.sum(dim=1)

@@ -4,12 +4,13 @@ errs.
 A draw fixes an order of the pixels and the end that each jumps to; its noise of level m changes the
 first m. The least level that fools is found by asking at the levels n/64, n/32, ... n, then by
 bisection below the first that fools. Further draws ask once, at the largest level whose noise is
-smaller than all successes so far, and search on below it where that fools.
+smaller than all successes so far, and search on below it where that fools. Every second of them is
+the best noise so far in a fresh order of its pixels: its levels are that noise, thinned at random.
 
 Source: Rauber, Brendel and Bethge 2017, arXiv:1707.04131 (the attack, with noise drawn afresh at
     every level).
 Departures: nested levels, so that a draw has a least level to be searched; draws that cannot
-    improve on the best cost one query.
+    improve on the best cost one query; thinned noise takes turns with fresh noise.
 """
 
 import torch
@@ -65,7 +66,7 @@ class SaltAndPepper(LockstepAttack):
         for draw in range(self.queries):
             if not bool(decisions.ready.any()):
                 break
-            Draw(oracle, draw, self.across_channels).search(decisions)
+            Draw(oracle, draw, self.across_channels, thinned=draw % 2 == 1).search(decisions)
 
 
 class Draw:
@@ -75,17 +76,27 @@ class Draw:
         oracle: for the inputs, their keys and the threat.
         number: which draw.
         across_channels: whether channels of a pixel go together.
+        thinned: whether the pixels that the best success changed come first, and jump as there.
     """
 
-    def __init__(self, oracle: Oracle, number: int, across_channels: bool):
+    def __init__(
+        self, oracle: Oracle, number: int, across_channels: bool, *, thinned: bool = False
+    ):
         x, box = oracle.x, oracle.threat.box
         assert box is not None
         self._oracle = oracle
         places = place_shape(x, across_channels)
         keys = oracle.keys.fold("salt and pepper")
-        self._order = keys.permutation(places.numel(), number)
-        self._rank = self._order.argsort(dim=1).view(len(x), *places)
-        self._noisy = _extremes(keys.fold("ends").sign(places, number).to(x), box).expand_as(x)
+        order = keys.permutation(places.numel(), number)
+        noisy = _extremes(keys.fold("ends").sign(places, number).to(x), box).expand_as(x)
+        if thinned:
+            changed = oracle.best != x
+            if places != x.shape[1:]:
+                changed = changed.any(dim=1, keepdim=True)
+            noisy = torch.where(changed, oracle.best, noisy)
+            order = changed_first(order, changed.flatten(1))
+        self._order, self._noisy = order, noisy
+        self._rank = order.argsort(dim=1).view(len(x), *places)
         self._count = places.numel()
 
     def at(self, level: Tensor) -> Tensor:
@@ -147,6 +158,12 @@ def place_shape(x: Tensor, across_channels: bool) -> torch.Size:
     channels go together."""
     event = x.shape[1:]
     return torch.Size([1, *event[1:]]) if across_channels and len(event) == 3 else event
+
+
+def changed_first(order: Tensor, changed: Tensor) -> Tensor:
+    """An order of places (b, n), those first that changed (b, n), else as they were."""
+    last = (~changed).gather(1, order).to(torch.int8).argsort(dim=1, stable=True)
+    return order.gather(1, last)
 
 
 def by_pixel(threat: Threat) -> bool:
