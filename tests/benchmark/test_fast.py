@@ -80,7 +80,14 @@ def test_the_audit_is_drawn_by_the_examples_own_lots():
     assert len(set(one["audit-fab-t"]) & set(two["audit-fab-t"])) >= 3
 
 
-@pytest.mark.parametrize("threat", [Linf(0.03), L2(0.3), L1(2.0)])
+@pytest.mark.parametrize(
+    "threat",
+    [
+        Linf(0.03),
+        pytest.param(L2(0.3), marks=pytest.mark.slow),
+        pytest.param(L1(2.0), marks=pytest.mark.slow),
+    ],
+)
 def test_it_finds_what_the_standard_protocol_finds(threat):
     net = small_net()
     x, y = examples(24, net, wrong=2)

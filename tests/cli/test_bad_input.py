@@ -163,8 +163,8 @@ CASES = {
     ),
     "protocol-spatial": (
         evaluate(attacks=None, protocol="pgd-50-10", threat="spatial:rot=30,shift=3"),
-        "Spatial",
-        "use SpatialGrid",
+        "spatial:rot=30,shift=3",
+        "use linf:0.1",
     ),
     "protocol-infinite-ball": (
         evaluate(attacks=None, protocol="apgd-t-3-20", threat="linf:inf"),

@@ -37,7 +37,7 @@ def test_a_protocol_is_planned_step_by_step(protocol, here, run_command):
     assert plan["protocol"].startswith(f"{protocol}/")
     if protocol in ("standard", "plus"):
         assert list(steps)[-1] in ("square", "fab-t")
-        assert steps["square"] == 30 * 5002
+        assert steps["square"] == 30 * 5003
     said = run_command("evaluate", *base, *asked).out
     assert ("adapts" in said) is (protocol == "fast")
 

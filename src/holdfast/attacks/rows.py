@@ -61,7 +61,7 @@ class Rows:
             if own is not None and theirs is not None:
                 own[slots] = theirs[picks]
         for name, values in other.memory.items():
-            self.memory[name][slots] = values[picks]
+            self.memory[name][slots] = values[picks].to(self.memory[name].dtype)
 
     def clone(self) -> "Rows":
         """A copy that shares no tensor."""
