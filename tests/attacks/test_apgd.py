@@ -56,6 +56,7 @@ def test_the_worst_margin_of_a_linear_model_is_reached(threat, q, slack):
     assert torch.equal(found.success, worst.amin(1) <= 0)
     standing = ~found.success
     assert int(standing.sum()) >= 3
+    assert bool((found.size[standing] >= 0.99 * threat.radius).all())
     assert bool((found.margin[standing] >= worst.amin(1)[standing] - 1e-4).all())
     assert torch.allclose(found.margin[standing], worst.amin(1)[standing], atol=slack)
 
