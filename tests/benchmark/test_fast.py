@@ -100,6 +100,7 @@ def test_it_finds_what_the_standard_protocol_finds(threat):
     assert fast.result["protocol"]["version"] == "fast/1"
 
 
+@pytest.mark.slow
 def test_hidden_gradients_are_searched_without():
     net = InputQuantised(small_net(), levels=3)
     x, y = examples(24, net)

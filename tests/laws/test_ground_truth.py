@@ -20,6 +20,8 @@ from holdfast.losses import Margin
 from holdfast.threats import L1, L2, Linf
 from small_attacks import SMALL
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 CLEAR, ROUNDS, MOST = 0.01, 3, 30_000
 BALLS = {"linf": Linf(0.04), "l2": L2(0.05), "l1": L1(0.06)}
