@@ -1,5 +1,7 @@
 """What an attack is, and what every gradient attack does around the engine."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -15,6 +17,7 @@ from holdfast.core.numbers import number
 from holdfast.core.random import Keys
 from holdfast.core.results import AttackResult
 from holdfast.data.checks import check_inputs
+from holdfast.threats.box import Box
 from holdfast.threats.protocol import Searchable, Threat
 
 
@@ -74,17 +77,18 @@ class GradientAttack:
             InputError: shapes, types, ranges or labels do not fit.
         """
         self.check(threat)
-        check_inputs(x, threat.box)
-        frozen = frozen_view(model)
-        x, y = x.to(frozen.device), y.to(frozen.device)
-        with frozen, torch.no_grad():
-            if len(y) != len(x):
-                raise InputError("y", len(y), f"does not fit {len(x)} inputs", "give one each")
-            if start is not None:
-                check_start(start, x)
-            keys = Keys.by_content(0, x) if keys is None else keys.to(frozen.device)
-            options = {"keys": keys, "start": start, "targets": targets, "on_event": on_event}
-            return search(self, frozen, x, y, threat, **options)  # type: ignore[arg-type]
+        with admitted(model, x, y, threat.box, keys, start) as (frozen, x, y, keys):
+            return search(
+                self,
+                frozen,
+                x,
+                y,
+                threat,
+                keys=keys,
+                start=start,
+                targets=targets,
+                on_event=on_event,
+            )
 
     def perturb(
         self: Walk,
@@ -146,6 +150,32 @@ def check_searchable(threat: object, attack: str) -> None:
             f"{attack} needs steps and projections, and {type(threat).__name__} has none;"
             " use SpatialGrid for moved images, NoiseSearch for noise"
         )
+
+
+@contextmanager
+def admitted(
+    model: Model | FrozenModel,
+    x: Tensor,
+    y: Tensor,
+    box: Box | None,
+    keys: Keys | None,
+    start: Tensor | None,
+) -> Iterator[tuple[FrozenModel, Tensor, Tensor, Keys]]:
+    """The arguments of an attack's `run`, checked and on the model's device, with the frozen view
+    entered and gradients off.
+
+    Raises:
+        InputError: inputs, labels or the start do not fit.
+    """
+    check_inputs(x, box)
+    if len(y) != len(x):
+        raise InputError("y", len(y), f"does not fit {len(x)} inputs", "give one each")
+    if start is not None:
+        check_start(start, x)
+    frozen = frozen_view(model)
+    x, y = x.to(frozen.device), y.to(frozen.device)
+    with frozen, torch.no_grad():
+        yield frozen, x, y, Keys.by_content(0, x) if keys is None else keys.to(frozen.device)
 
 
 def check_start(start: Tensor, x: Tensor) -> None:

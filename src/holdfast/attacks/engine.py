@@ -44,8 +44,8 @@ def ascend(
     """The iterate after the attack's last step of its first run, for a whole batch at once.
 
     No early exit, no best iterate, no final evaluation, no margins (`Seen.margin` holds the loss):
-    what adversarial training needs. A `start`
-    (B, *E) replaces the attack's own and is taken as it is.
+    what adversarial training needs. A `start` (B, *E) replaces the attack's own and is taken as it
+    is.
 
     Cost: `steps` forwards and backwards per example.
     """

@@ -8,20 +8,20 @@ that are done are not computed, so an attack may go on for all rows as if nothin
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from holdfast.attacks.attack import check_searchable, check_start, frozen_view
+from holdfast.attacks.attack import admitted, check_searchable
 from holdfast.attacks.goal import bounded, goal
 from holdfast.attacks.lanes import wide
 from holdfast.attacks.protocol import Finished, Listener, Seen, Tick
-from holdfast.core.errors import InputError
 from holdfast.core.frozen import FrozenModel, Model
 from holdfast.core.random import Keys
 from holdfast.core.results import AttackResult, Outcome
-from holdfast.data.checks import check_inputs, check_labels
+from holdfast.data.checks import check_labels
 from holdfast.losses.margin import Margin
 from holdfast.losses.protocol import Loss
 from holdfast.threats.protocol import Threat
@@ -64,22 +64,14 @@ class LockstepAttack:
         """Searches the threat around each example; arguments and guarantee as for gradient
         attacks (`GradientAttack.run`)."""
         self.check(threat)
-        check_inputs(x, threat.box)
-        frozen = frozen_view(model)
-        x, y = x.to(frozen.device), y.to(frozen.device)
-        with frozen, torch.no_grad():
-            if len(y) != len(x):
-                raise InputError("y", len(y), f"does not fit {len(x)} inputs", "give one each")
-            if start is not None:
-                check_start(start, x)
-            keys = Keys.by_content(0, x) if keys is None else keys.to(frozen.device)
+        with admitted(model, x, y, threat.box, keys, start) as (frozen, x, y, keys):
             listen = on_event or (lambda event: None)
             parts = []
             for rows in torch.split(torch.arange(len(x), device=x.device), frozen.block or len(x)):
                 oracle = Oracle(self, frozen, x, y, threat, keys, start, targets, rows, listen)
                 parts.append(oracle.attacked())
                 listen(Finished(rows, parts[-1]))
-        return _joined(parts)
+        return joined(parts)
 
 
 class Oracle:
@@ -300,7 +292,9 @@ class Oracle:
         return self._attack.objective(logits, self.y, self.targets)
 
 
-def _joined(parts: list[AttackResult]) -> AttackResult:
-    names = ("x_adv", "success", "margin", "size", "loss", "forwards", "backwards", "outcome")
-    columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+def joined(parts: list[AttackResult]) -> AttackResult:
+    """The results of several blocks of examples as one."""
+    names = [each.name for each in fields(AttackResult) if each.name != "padding"]
+    kept = [name for name in names if getattr(parts[0], name) is not None]
+    columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in kept}
     return AttackResult(**columns, padding=sum(part.padding for part in parts))

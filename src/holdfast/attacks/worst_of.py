@@ -13,21 +13,22 @@ Source: Engstrom et al. 2019, arXiv:1712.02779, sec 3 (grid search, worst of 10)
 Departures: the worst is the first success, else the smallest margin, not the largest cross-entropy.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from holdfast.attacks.attack import check_start, frozen_view
+from holdfast.attacks.attack import admitted
 from holdfast.attacks.goal import goal
 from holdfast.attacks.lanes import wide
+from holdfast.attacks.lockstep import joined
 from holdfast.attacks.protocol import Finished, Listener, Tick
 from holdfast.core.errors import InputError, described
 from holdfast.core.frozen import FrozenModel, Model
 from holdfast.core.random import Keys
 from holdfast.core.results import AttackResult, Outcome
-from holdfast.data.checks import check_inputs, check_labels
+from holdfast.data.checks import check_labels
 from holdfast.losses.margin import Margin
 from holdfast.losses.protocol import Loss
 from holdfast.threats.box import Box
@@ -156,21 +157,15 @@ class WorstOf:
             UnsupportedThreat: the attack has no tries for this threat.
         """
         self.check(threat)
-        check_inputs(x, threat.box)
-        if len(y) != len(x):
-            raise InputError("y", len(y), f"does not fit {len(x)} inputs", "give one each")
-        if start is not None:
-            _check_start(start, x, threat, self.keeps)
-        frozen = frozen_view(model)
-        x, y = x.to(frozen.device), y.to(frozen.device)
-        with frozen, torch.no_grad():
-            keys = Keys.by_content(0, x) if keys is None else keys.to(frozen.device)
+        with admitted(model, x, y, threat.box, keys, start) as (frozen, x, y, keys):
+            if start is not None:
+                _check_placed(threat, self.keeps)
             listen, parts = on_event or (lambda event: None), []
             for at in torch.split(torch.arange(len(x), device=x.device), frozen.block or len(x)):
                 rows = _chosen(at, frozen.block or len(x), x, y, targets, keys, start, threat)
                 parts.append(_Group(self, frozen, rows, len(at), listen).result())
                 listen(Finished(at, parts[-1]))
-        return _joined(parts)
+        return joined(parts)
 
 
 class _Found(NamedTuple):
@@ -317,8 +312,8 @@ class _Group:
         return goal(logits, rows.y, rows.target), loss
 
 
-def _check_start(start: Tensor, x: Tensor, threat: object, keeps: bool) -> None:
-    check_start(start, x)
+def _check_placed(threat: object, keeps: bool) -> None:
+    """Refuses a start where the threat cannot project it."""
     if keeps or not isinstance(threat, Searchable):
         shown = described(f"points for {type(threat).__name__}")
         raise InputError("start", shown, "cannot be brought into this threat", "leave it out")
@@ -353,10 +348,3 @@ def _again(rows: Tries, at: Tensor, number: Tensor, block: int) -> Tries:
 
 def _filled(column: Tensor, block: int) -> Tensor:
     return torch.cat([column, column[:1].expand(block - len(column), *column.shape[1:])])
-
-
-def _joined(parts: list[AttackResult]) -> AttackResult:
-    names = [each.name for each in fields(AttackResult) if each.name != "padding"]
-    kept = [name for name in names if getattr(parts[0], name) is not None]
-    columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in kept}
-    return AttackResult(**columns, padding=sum(part.padding for part in parts))

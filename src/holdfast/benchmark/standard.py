@@ -11,9 +11,9 @@ fewer classes than a loss needs, the margin takes its place, and a flag says so.
 Source: Croce and Hein 2020, arXiv:2003.01690; L1: Croce and Hein 2021, arXiv:2103.01208.
 Andriushchenko 2024, sec 4.4.1 and 4.12 (`apgd-t-3-20`), sec 2.4 (`pgd-50-10`).
 Departures: random draws are keyed by example; a row leaves at its first success; a tie with another
-class counts as misclassified. What the published
-code computes is kept where it matters for its answers: its rounding of the cross-entropy and of L2
-steps; Square's schedule for 10,000 queries cut off at 5,000, and its proposals that change nothing.
+class counts as misclassified. What the published code computes is kept where it matters for its
+answers: its rounding of the cross-entropy and of L2 steps; Square's schedule for 10,000 queries cut
+off at 5,000, and its proposals that change nothing.
 """
 
 from collections.abc import Iterator
