@@ -49,7 +49,7 @@ def ascend(
 
     Cost: `steps` forwards and backwards per example.
     """
-    zero = torch.zeros_like(y)
+    zero = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     rows = Rows(
         torch.arange(len(x), device=x.device), zero, zero, zero, keys.fold(0), x, x, y, None, threat
     )

@@ -1,5 +1,6 @@
 """What the verbs of the library return: frozen records whose per-example fields have shape (B,)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Any
@@ -92,12 +93,17 @@ class ObjectiveResult:
         x_adv: (B, *E) the inputs trained on, or None.
         logs: detached scalars to record, by name; tensors stay on the device.
         state: what the objective carries to the next batch, or None.
+        finish: to be called after the backward pass and before the weight step; what it returns
+            replaces `state`. None where there is nothing to do.
+        accumulate: whether the gradient is kept for the next call, without a weight step.
     """
 
     loss: Tensor
     x_adv: Tensor | None = None
     logs: dict[str, Tensor] = field(default_factory=dict)
     state: Any = None
+    finish: Callable[[], Any] | None = None
+    accumulate: bool = False
 
 
 @dataclass(frozen=True, eq=False)

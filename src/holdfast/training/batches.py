@@ -25,6 +25,8 @@ class Batch:
         x: (b, *E) inputs in [0, 1], augmented.
         y: (b,) labels.
         keys: of the examples in this epoch.
+        places: (b,) their rows in the training set.
+        params: of their augmentation.
         rows: how many of them count: b, or 0 where the part is a stand-in.
         factor: of their mean loss, see `World.part`.
     """
@@ -32,6 +34,8 @@ class Batch:
     x: Tensor
     y: Tensor
     keys: Keys
+    places: Tensor
+    params: tuple[Tensor, ...]
     rows: int
     factor: float
 
@@ -69,13 +73,14 @@ class Batches:
         rows, factor = self.world.part(order[number * self.size : (number + 1) * self.size])
         keys = Keys.of(self.seed, self.data.index[rows]).fold("train").fold(epoch)
         x = self._inputs(rows)
-        if self.augment.steps:
-            params = self.augment.draw(keys.fold("augment"), x.shape[1:])
+        params = self.augment.draw(keys.fold("augment"), x.shape[1:])
+        if params:
             x = self.augment.apply(x, params)
         if self.channels_last and x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         counted = len(rows) if factor else 0
-        return Batch(x, self.data.labels[rows], keys.fold("objective"), counted, factor)
+        y, keys = self.data.labels[rows], keys.fold("objective")
+        return Batch(x, y, keys, rows, params, counted, factor)
 
     def _epoch(self, epoch: int) -> Tensor:
         if self._order is None or self._order[0] != epoch:

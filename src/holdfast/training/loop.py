@@ -215,7 +215,7 @@ def _start(
         _fix(run, trainer, training, held_out)
         told = _continue(run, trainer, resume=resume)
     spec, passes = trainer.spec, trainer.recipe.objective.passes
-    shown = len(training) * spec.epochs
+    shown = len(training) * spec.epochs * trainer.replays
     started = Started(
         epochs=spec.epochs,
         steps=trainer.steps,

@@ -21,6 +21,7 @@ def snapshot(trainer: "Trainer") -> checkpoints.Snapshot:
         "optimizer": checkpoints.optimizer_tensors(trainer.optimizer),
         "average": {} if average is None else average.network.state_dict(),
         "objective": {key: each for key, each in state.items() if isinstance(each, Tensor)},
+        "memory": trainer.memory.tensors,
         "chosen": trainer.chosen,
         "interval": trainer.interval.sums,
         "epoch": trainer.epoch.sums,
@@ -57,6 +58,7 @@ def restore(trainer: "Trainer", saved: checkpoints.Snapshot) -> None:
         trainer.average.updates = facts["updates"]
     kept = {key: each.to(device) for key, each in group.get("objective", {}).items()}
     trainer.objective_state = kept if kept and trainer.parts.world.first else None
+    trainer.memory.restore(group.get("memory", {}))
     trainer.interval.restore(group.get("interval", {}), facts["interval_rows"], device)
     trainer.epoch.restore(group.get("epoch", {}), facts["epoch_rows"], device)
     if trainer.scaler is not None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from holdfast.core.errors import InputError
 from holdfast.core.random import Keys
+from holdfast.core.results import ObjectiveResult
 from holdfast.models.registry import architecture_of
 from holdfast.models.store import save_weights
 from holdfast.runs.metrics import Metrics
@@ -28,11 +29,13 @@ from holdfast.training.distributed import World
 from holdfast.training.events import EpochDone, Event, Listener, StepDone, Warned
 from holdfast.training.interrupts import Interrupts
 from holdfast.training.means import Means
+from holdfast.training.memory import Memory
 from holdfast.training.optimizers import set_learning_rate
 from holdfast.training.precision import in_precision, loss_scaler
 from holdfast.training.recipe import Recipe
 from holdfast.training.resuming import snapshot
 from holdfast.training.selection import Selector, Validation, Validator
+from holdfast.training.visit import Visit
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +93,9 @@ class Trainer:
         self.average = None if average is None else Average(self.network, average)
         self.selector, self.interval, self.epoch = Selector(recipe.selection), Means(), Means()
         self.objective_state: Mapping[str, Any] | None = None
+        self.memory = Memory(len(parts.batches.data), device)
+        self.replays: int = getattr(recipe.objective, "replays", 1)
+        self.accumulating = False
         self.chosen: dict[str, Tensor] = {}
         self.chosen_figures: Validation | None = None
         self.chosen_epoch, self.stopped, self.threat = 0, False, parts.threat
@@ -103,9 +109,14 @@ class Trainer:
         self.resumed_at, self.began = done, time.monotonic()
 
     @property
+    def per_epoch(self) -> int:
+        """Steps of an epoch: its batches, times their replays."""
+        return self.parts.batches.per_epoch * self.replays
+
+    @property
     def steps(self) -> int:
-        """Weight steps in all."""
-        return self.spec.epochs * self.parts.batches.per_epoch
+        """Steps in all."""
+        return self.spec.epochs * self.per_epoch
 
     @property
     def kept(self) -> nn.Module:
@@ -113,10 +124,10 @@ class Trainer:
         return self.network if self.average is None else self.average.network
 
     def shown(self) -> int:
-        """Examples that the weight steps have seen so far, over all processes."""
+        """Examples that the steps have seen so far, over all processes."""
         batches = self.parts.batches
-        epochs, rest = divmod(self.done, batches.per_epoch)
-        return epochs * len(batches.data) + rest * batches.size
+        epochs, rest = divmod(self.done, self.per_epoch)
+        return epochs * len(batches.data) * self.replays + rest * batches.size
 
     def run(self, interrupts: Interrupts) -> None:
         """Trains to the end, or until patience runs out; saves when interrupted.
@@ -128,18 +139,25 @@ class Trainer:
             while self.closed < self.spec.epochs and not self.stopped:
                 self._run_epoch(interrupts)
         except KeyboardInterrupt:
-            if not interrupts.torn:
+            if not interrupts.torn and self.complete:
                 self.save()
             raise
 
+    @property
+    def complete(self) -> bool:
+        """Whether a checkpoint would hold all that the next step depends on: no gradient is half
+        gathered, no other process has written to the memory."""
+        alone = self.parts.world.size == 1 or not self.memory.tensors
+        return not self.accumulating and (alone or self.done == self.closed * self.per_epoch)
+
     def _run_epoch(self, interrupts: Interrupts) -> None:
-        end = (self.closed + 1) * self.parts.batches.per_epoch
+        end = (self.closed + 1) * self.per_epoch
         while self.done < end:
             with interrupts.whole():
                 self._step()
                 event = self._record_step() if self.done % self.parts.log_every == 0 else None
                 due = time.monotonic() - self.saved >= self.parts.checkpoint_seconds
-                if due and self.done < end:
+                if due and self.done < end and self.complete:
                     self.save()
             self.tell(event)
         last = self.closed + 1 == self.spec.epochs
@@ -154,10 +172,11 @@ class Trainer:
 
     def _step(self) -> None:
         """One weight step."""
-        epoch, number = divmod(self.done, self.parts.batches.per_epoch)
+        epoch, number = divmod(self.done, self.per_epoch)
         progress = (self.done + 1) / self.steps
         self._seed()
-        batch = self.parts.batches.batch(epoch, number)
+        batch = self.parts.batches.batch(epoch, number // self.replays)
+        self.memory.recording = batch.rows > 0
         self.threat = self._threat(progress)
         set_learning_rate(self.optimizer, self.spec.schedule(progress))
         result = self.recipe.objective.loss(
@@ -168,21 +187,43 @@ class Trainer:
             progress=progress,
             state=self.objective_state,
             keys=batch.keys,
+            visit=self._visit(batch, epoch, number % self.replays),
         )
         self.objective_state = result.state
-        self._update(result.loss, batch)
+        self._update(result, batch)
         self.done += 1
         for means in (self.interval, self.epoch):
             means.add(result.logs, batch.rows)
 
-    def _update(self, loss: Tensor, batch: Batch) -> None:
-        """The gradient of a loss, clipped, and the weight step."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = loss if batch.factor == 1 else loss * batch.factor
-        if self.scaler is None:
-            torch.autograd.backward(loss)
-        else:
-            torch.autograd.backward(self.scaler.scale(loss))
+    def _visit(self, batch: Batch, epoch: int, replay: int) -> Visit:
+        batches = self.parts.batches
+        return Visit(
+            places=batch.places,
+            count=self.memory.count,
+            epoch=epoch,
+            epochs=self.spec.epochs,
+            memory=self.memory,
+            augment=batches.augment,
+            params=batch.params,
+            batch_size=batches.size,
+            replay=replay,
+        )
+
+    def _update(self, result: ObjectiveResult, batch: Batch) -> None:
+        """The gradient of a loss, and the weight step unless more gradients are to come."""
+        if not self.accumulating:
+            self.optimizer.zero_grad(set_to_none=True)
+        loss = result.loss if batch.factor == 1 else result.loss * batch.factor
+        torch.autograd.backward(loss if self.scaler is None else self.scaler.scale(loss))
+        if result.finish is not None:
+            self.objective_state = result.finish()
+        self.accumulating = result.accumulate
+        if not self.accumulating:
+            self._weight_step()
+
+    def _weight_step(self) -> None:
+        """The step along the gathered gradient, clipped, and the average."""
+        if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
         weights = [each for each in self.network.parameters() if each.grad is not None]
         if self.spec.clip is not None:
@@ -239,6 +280,7 @@ class Trainer:
         warned = len(self.selector.best.warnings)
         epoch, logs = self.closed + 1, self.epoch.read(self.parts.world)
         self.epoch.reset()
+        self.memory.share(self.parts.world)
         improved = figures is not None and self.selector.update(epoch, figures)
         keep_last = self.recipe.selection.choose == "last" or self.parts.validator is None
         self.closed = epoch

@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "CLP": ".logit_pairing",
         "FGSMRS": ".fgsm_rs",
+        "Free": ".free",
         "IBP": ".interval",
         "LSQ": ".logit_pairing",
         "OBJECTIVES": ".catalogue",
@@ -15,5 +16,6 @@ __getattr__, __dir__, __all__ = attach(
         "PGDAT": ".pgd_at",
         "Passes": ".protocol",
         "Standard": ".standard",
+        "YOPO": ".yopo",
     },
 )

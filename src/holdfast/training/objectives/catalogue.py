@@ -22,6 +22,22 @@ OBJECTIVES = Catalogue(
         cost="N + 1 forwards and backwards for N attack steps",
     ),
     Entry(
+        name="free",
+        target=f"{_HOME}.free:Free",
+        summary="free adversarial training: each batch several times, one backward for both steps",
+        source="Shafahi et al. 2019, arXiv:1904.12843; Wong 2020, ch. 4, Alg. 6",
+        guarantee=_INSIDE,
+        cost="1 forward, 1 backward per replay",
+    ),
+    Entry(
+        name="yopo",
+        target=f"{_HOME}.yopo:YOPO",
+        summary="YOPO-m-n: full passes shared by several steps through the first layer",
+        source="Zhang et al. 2019, arXiv:1905.00877",
+        guarantee=_INSIDE,
+        cost="1 forward, 1 backward per round, and n passes of the first layer",
+    ),
+    Entry(
         name="fgsm-rs",
         target=f"{_HOME}.fgsm_rs:FGSMRS",
         summary="fast adversarial training: one step from a random start",

@@ -14,7 +14,6 @@ Departures: every channel is drawn from its own range.
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from holdfast.attacks.attack import parse_step
@@ -26,8 +25,10 @@ from holdfast.core.recipes import hyperparameters
 from holdfast.core.results import ObjectiveResult
 from holdfast.threats.base import Ball
 from holdfast.threats.protocol import Threat
+from holdfast.training.objectives.carried import carried, kept
 from holdfast.training.objectives.fitting import AttackMode, Smoothing, bare, fit, keys_or_content
 from holdfast.training.objectives.protocol import Passes
+from holdfast.training.visit import Visit
 
 _OWN_STARTS: dict[str, Literal["clean", "random", "corner"]] = {
     "uniform": "random",
@@ -94,13 +95,14 @@ class FGSMRS:
         progress: float,
         state: Mapping[str, Any] | None = None,
         keys: Keys | None = None,
+        visit: Visit | None = None,
     ) -> ObjectiveResult:
         """The loss of a batch; see `Objective.loss`."""
-        del progress
+        del progress, visit
         with FrozenModel(bare(model), mode=self.attack_mode, device=x.device) as frozen:
             x_adv = self._perturbed(frozen, x, y, threat, state, keys_or_content(keys, x))
         loss, logs = fit(model, x_adv, y, self.label_smoothing)
-        after = _kept(x_adv - x, state) if self.start == "previous" else None
+        after = kept(x_adv - x, state) if self.start == "previous" else None
         return ObjectiveResult(loss, x_adv, logs, after)
 
     def _perturbed(
@@ -115,7 +117,7 @@ class FGSMRS:
         """The inputs after the one step, (B, *E)."""
         start = None
         if self.start == "previous":
-            start = threat.project(x + _cropped(state, x), x)
+            start = threat.project(x + carried(state, x), x)
         elif self.start == "ball":
             start = _without_box(threat).sample(x, keys=keys.fold(0).fold("start"))
         own = _OWN_STARTS.get(self.start, "clean")
@@ -133,19 +135,3 @@ def _without_box(threat: Threat) -> Threat:
         problem = f"{type(threat).__name__} has no random start without its box"
         raise UnsupportedThreat(f"{problem}; use a ball, such as linf:0.3, or start = 'uniform'")
     return type(threat)(threat.radius, box=None)
-
-
-def _cropped(state: Mapping[str, Any] | None, x: Tensor) -> Tensor:
-    """The perturbation of the batch before, of the size of this one; zero where there is none."""
-    start = torch.zeros_like(x)
-    if state is not None:
-        previous = state["previous"][: len(x)]
-        start[: len(previous)] = previous
-    return start
-
-
-def _kept(delta: Tensor, state: Mapping[str, Any] | None) -> dict[str, Tensor]:
-    """The perturbation to carry on; what a smaller batch does not overwrite stays."""
-    if state is None or len(state["previous"]) <= len(delta):
-        return {"previous": delta}
-    return {"previous": torch.cat([delta, state["previous"][len(delta) :]])}

@@ -20,15 +20,21 @@ Smoothing = Annotated[float, Range(ge=0, lt=1)]
 def fit(
     model: nn.Module, x: Tensor, y: Tensor, label_smoothing: float = 0.0
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The mean cross-entropy of a batch, and the scalars to log: `loss` and `accuracy`."""
+    """The mean cross-entropy of a batch, and the scalars to log: `loss` and `accuracy`.
+
+    Args:
+        y: (B,) labels, or (B, K) probabilities.
+    """
     logits = model(x)
     loss = cross_entropy(logits, y, label_smoothing=label_smoothing)
     return loss, {"loss": loss.detach(), "accuracy": share_right(logits, y)}
 
 
 def share_right(logits: Tensor, y: Tensor) -> Tensor:
-    """The accuracy of a batch as a scalar tensor, on its device."""
-    return (logits.detach().argmax(dim=1) == y).float().mean()
+    """The accuracy of a batch as a scalar tensor, on its device; of probabilities y (B, K) the
+    largest counts."""
+    labels = y if y.ndim == 1 else y.argmax(dim=1)
+    return (logits.detach().argmax(dim=1) == labels).float().mean()
 
 
 def bare(model: nn.Module) -> nn.Module:

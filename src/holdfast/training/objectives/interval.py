@@ -31,6 +31,7 @@ from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.fitting import accuracy_in, bare, fit
 from holdfast.training.objectives.protocol import Passes
 from holdfast.training.precision import Autocast
+from holdfast.training.visit import Visit
 
 
 @hyperparameters
@@ -65,13 +66,14 @@ class IBP:
         progress: float,
         state: Mapping[str, Any] | None = None,
         keys: Keys | None = None,
+        visit: Visit | None = None,
     ) -> ObjectiveResult:
         """The loss of a batch; see `Objective.loss`.
 
         Raises:
             CaptureError: the model holds an operation without an interval rule.
         """
-        del keys
+        del keys, visit
         graph: Graph = state["graph"] if state else capture(_network(model), x.shape[1:])
         clean, logs = fit(model, x, y)
         with torch.autocast(x.device.type, enabled=False):

@@ -29,6 +29,7 @@ from holdfast.core.results import ObjectiveResult
 from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.fitting import keys_or_content, share_right
 from holdfast.training.objectives.protocol import Passes
+from holdfast.training.visit import Visit
 
 
 @hyperparameters
@@ -64,9 +65,10 @@ class _OnNoise(ABC):
         progress: float,
         state: Mapping[str, Any] | None = None,
         keys: Keys | None = None,
+        visit: Visit | None = None,
     ) -> ObjectiveResult:
         """The loss of a batch; see `Objective.loss`."""
-        del threat, progress, state
+        del threat, progress, state, visit
         noise = keys_or_content(keys, x).fold("noise").normal(x.shape[1:])
         noisy = x + self.sigma * noise.to(x.dtype)
         logits = model(noisy)

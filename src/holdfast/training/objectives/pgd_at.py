@@ -21,6 +21,7 @@ from holdfast.core.results import ObjectiveResult
 from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.fitting import AttackMode, Smoothing, bare, fit, keys_or_content
 from holdfast.training.objectives.protocol import Passes
+from holdfast.training.visit import Visit
 
 
 @runtime_checkable
@@ -73,9 +74,10 @@ class PGDAT:
         progress: float,
         state: Mapping[str, Any] | None = None,
         keys: Keys | None = None,
+        visit: Visit | None = None,
     ) -> ObjectiveResult:
         """The loss of a batch; see `Objective.loss`."""
-        del progress, state
+        del progress, state, visit
         with FrozenModel(bare(model), mode=self.attack_mode, device=x.device) as frozen:
             x_adv = self.attack.perturb(frozen, x, y, threat, keys=keys_or_content(keys, x))
         loss, logs = fit(model, x_adv, y, self.label_smoothing)

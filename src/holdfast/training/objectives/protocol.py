@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from holdfast.core.random import Keys
     from holdfast.core.results import ObjectiveResult
     from holdfast.threats.protocol import Threat
+    from holdfast.training.visit import Visit
 
 
 class Passes(NamedTuple):
@@ -26,7 +27,11 @@ class Passes(NamedTuple):
 
 @runtime_checkable
 class Objective(Protocol):
-    """What training minimises: a frozen record of hyperparameters with one verb."""
+    """What training minimises: a frozen record of hyperparameters with one verb.
+
+    One that wants each batch several times in a row has a property `replays`, how often; each
+    showing is a step of the schedules.
+    """
 
     @property
     def passes(self) -> Passes:
@@ -43,23 +48,26 @@ class Objective(Protocol):
         progress: float,
         state: Mapping[str, Any] | None = None,
         keys: "Keys | None" = None,
+        visit: "Visit | None" = None,
     ) -> "ObjectiveResult":
         """The loss of a batch, to be differentiated by the caller.
 
         Args:
             model: inputs (B, *E) to logits (B, K), in the mode of the weight step.
             x: (B, *E) clean inputs.
-            y: (B,) labels.
+            y: (B,) labels, or (B, K) probabilities.
             threat: what may happen to the inputs at this step.
             progress: fraction of training that is done, in [0, 1].
             state: what the call before returned as state; its tensors are kept in checkpoints,
                 anything else is made anew when it is missing.
             keys: of the examples.
+            visit: which examples these are, how they are augmented, and what is remembered of them.
 
         Returns:
-            the loss (mean over the batch), what was trained on, what to log, the next state.
+            the loss (mean over the batch), what was trained on, what to log, the next state, and
+            what is to be done after the backward pass.
 
         Guarantee: no optimiser step, no gradient of a weight; buffers change only by forward
-            passes in training mode.
+            passes in training mode, weights only until `finish` is called.
         """
         ...

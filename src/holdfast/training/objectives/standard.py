@@ -11,6 +11,7 @@ from holdfast.core.results import ObjectiveResult
 from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.fitting import Smoothing, fit
 from holdfast.training.objectives.protocol import Passes
+from holdfast.training.visit import Visit
 
 
 @hyperparameters
@@ -40,8 +41,9 @@ class Standard:
         progress: float,
         state: Mapping[str, Any] | None = None,
         keys: Keys | None = None,
+        visit: Visit | None = None,
     ) -> ObjectiveResult:
         """The loss of a batch; see `Objective.loss`."""
-        del threat, progress, state, keys
+        del threat, progress, state, keys, visit
         loss, logs = fit(model, x, y, self.label_smoothing)
         return ObjectiveResult(loss, x, logs)
