@@ -7,6 +7,7 @@ from torch.nn import functional
 from holdfast.core.errors import InputError
 from holdfast.core.random import Keys
 from holdfast.losses.cross_entropy import CrossEntropy, cross_entropy
+from holdfast.losses.margin import Margin
 
 B, K = 6, 5
 
@@ -88,3 +89,56 @@ def test_the_object_and_the_function_agree():
 def test_one_class_is_refused():
     with pytest.raises(InputError, match="at least 2 classes"):
         cross_entropy(torch.zeros(3, 1), torch.zeros(3, dtype=torch.int64))
+
+
+def shares(seed: int = 0) -> torch.Tensor:
+    """Probabilities of the classes."""
+    return (2 * Keys.of(seed, range(B)).fold("shares").normal((K,))).softmax(1)
+
+
+@pytest.mark.parametrize("precise", [True, False])
+@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
+def test_probabilities_are_labels_too(precise, scale):
+    logits, mixed = rows(6, scale)[0].double().requires_grad_(), shares().double()
+    loss = CrossEntropy(precise=precise)(logits, mixed)
+    expected = functional.cross_entropy(logits, mixed, reduction="none")
+    torch.testing.assert_close(loss, expected, rtol=1e-10, atol=1e-13)
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    torch.testing.assert_close(gradient, logits.detach().softmax(1) - mixed)
+    assert torch.autograd.gradcheck(lambda z: cross_entropy(z, mixed), logits)
+
+
+def test_certain_probabilities_equal_their_labels():
+    logits, y = rows(7)
+    certain = functional.one_hot(y, K).to(logits)
+    torch.testing.assert_close(cross_entropy(logits, certain), cross_entropy(logits, y))
+    target = (y + 1) % K
+    assert (cross_entropy(logits, certain, target) == cross_entropy(logits, y, target)).all()
+
+
+@pytest.mark.parametrize("lead", [20.0, 60.0])
+def test_certain_probabilities_keep_confident_rows_in_float32(lead):
+    logits = torch.tensor([[0.5, lead, 0.0]], requires_grad=True)
+    hard = cross_entropy(logits, torch.tensor([1]))
+    soft = cross_entropy(logits, torch.tensor([[0.0, 1.0, 0.0]]))
+    torch.testing.assert_close(soft, hard, rtol=1e-6, atol=0.0)
+    (wanted,) = torch.autograd.grad(hard.sum(), logits)
+    (found,) = torch.autograd.grad(soft.sum(), logits)
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=0.0)
+    assert (found[0, [0, 2]] > 0).all()
+
+
+@pytest.mark.parametrize("precise", [True, False])
+def test_labels_of_another_shape_or_type_are_refused(precise):
+    loss = CrossEntropy(precise=precise)
+    logits, y = rows(8)
+    for labels in (shares()[:, :-1], shares()[:-1], shares().long(), shares()[..., None]):
+        with pytest.raises(InputError, match=r"y=a tensor .* float probabilities \(B, K\)"):
+            loss(logits, labels)
+    with pytest.raises(InputError, match="target=a tensor"):
+        loss(logits, y, shares())
+
+
+def test_only_cross_entropy_takes_probabilities():
+    with pytest.raises(InputError, match="give one label per row"):
+        Margin()(rows()[0], shares())

@@ -14,6 +14,7 @@ SMALLER = {  # options under which a large network runs in no time
     "large": {"input_shape": (2, 8, 12)},
     "provable_resnet": {"input_shape": (2, 8, 12)},
     "lenet": {"factor": 1},
+    "speedrun_cnn": {"widths": [4, 6, 8], "stem": 5},
     "vgg16": {"factor": 1},
     "resnet18": {"width": 2},
     "resnet34": {"width": 2},

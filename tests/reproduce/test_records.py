@@ -2,9 +2,11 @@ import pytest
 
 from holdfast.core.errors import InputError
 from holdfast.reproduce import REPRODUCTIONS
-from holdfast.reproduce.records import Claim
+from holdfast.reproduce.records import Claim, Row
+from holdfast.reproduce.trainings import TrainedRow
 
 ENTRIES = [entry.load() for entry in REPRODUCTIONS.values()]
+TRAININGS = [entry for entry in ENTRIES if entry.sizes[0].recipes]
 each_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.id)
 
 
@@ -26,7 +28,8 @@ def test_every_entry_says_what_it_is(entry):
 def test_sizes_that_are_not_the_published_ones_say_so(entry):
     for size in entry.sizes:
         assert size.note or size.name == "published"
-        assert size.minutes < (0.34 if size.name == "quick" else 5) or size.name == "published"
+        longest = {"quick": 0.34, "scaled": 60 if size.recipes else 5}
+        assert size.name == "published" or size.minutes < longest[size.name]
 
 
 @each_entry
@@ -34,7 +37,16 @@ def test_rows_have_names_of_their_own_and_published_figures_a_line(entry):
     for size in entry.sizes:
         rows = entry.rows(size)
         assert len({row.name for row in rows}) == len(rows)
-        assert {row.subject for row in rows} == set(size.subjects)
+        attacked = {row.subject for row in rows if isinstance(row, Row)}
+        assert attacked == set(size.subjects)
+        assert {row.recipe for row in rows if isinstance(row, TrainedRow)} <= set(size.recipes)
+
+
+@pytest.mark.parametrize("entry", TRAININGS, ids=lambda entry: entry.id)
+def test_every_recipe_of_a_training_builds(entry, tmp_path):
+    for size in entry.sizes:
+        for row in entry.rows(size):
+            assert row.build(0, tmp_path).seed == 0
 
 
 @each_entry

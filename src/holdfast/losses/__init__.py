@@ -9,6 +9,8 @@ __getattr__, __dir__, __all__ = attach(
     {
         "DLR": ".dlr",
         "CrossEntropy": ".cross_entropy",
+        "DIVERGENCES": ".divergence",
+        "DivergenceFrom": ".divergence",
         "LOSSES": ".catalogue",
         "Loss": ".protocol",
         "Margin": ".margin",

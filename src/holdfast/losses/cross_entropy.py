@@ -7,6 +7,12 @@ float32 logits, log softmax rounds to 0 and the gradient loses the label's share
 climbs in the wrong direction or not at all. The form used here keeps value and direction until
 exp underflows, at a lead of about 100.
 
+Labels may be probabilities y (B, K), as mixing and smoothing give them. With m the largest logit,
+
+    ce(z, y) = sum_k y_k ce(z, k) = ce(z, m) sum_k y_k + sum_{k != m} y_k (z_m - z_k)
+
+a sum of positive terms, precise in the same way.
+
 Source: Goodfellow et al. 2015, arXiv:1412.6572, sec 4 (the loss that attacks maximise).
 Departures: none in value.
 """
@@ -45,7 +51,7 @@ class CrossEntropy:
         """The losses (B,); see `cross_entropy`."""
         if self.precise:
             return cross_entropy(logits, y, target)
-        check_rows(logits, y, target, self.classes, "cross-entropy")
+        check_rows(logits, y, target, self.classes, "cross-entropy", soft=True)
         if target is None:
             return functional.cross_entropy(logits, y, reduction="none")
         return -functional.cross_entropy(logits, target, reduction="none")
@@ -54,9 +60,11 @@ class CrossEntropy:
 def cross_entropy(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     """-log softmax(z)_y, or log softmax(z)_target, (B,): what an attack maximises.
 
+    Of probabilities y it is the mean of -log softmax(z)_k over the classes k drawn from them.
+
     Args:
         logits: (B, K), K >= 2.
-        y: (B,) int64; of no effect where a target is given.
+        y: (B,) int64, or (B, K) float probabilities; of no effect where a target is given.
         target: (B,) int64 or None.
 
     Raises:
@@ -67,9 +75,19 @@ def cross_entropy(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Te
         >>> cross_entropy(torch.zeros(1, 4), torch.tensor([2]))
         tensor([1.3863])
     """
-    check_rows(logits, y, target, CrossEntropy.classes, "cross-entropy")
-    return _surprise(logits, y) if target is None else -_surprise(logits, target)
+    check_rows(logits, y, target, CrossEntropy.classes, "cross-entropy", soft=True)
+    if target is not None:
+        return -_surprise(logits, target)
+    return _surprise(logits, y) if y.ndim == 1 else _mean_surprise(logits, y)
 
 
 def _surprise(logits: Tensor, y: Tensor) -> Tensor:
     return softplus(others(logits, y).logsumexp(dim=1) - at(logits, y))
+
+
+def _mean_surprise(logits: Tensor, y: Tensor) -> Tensor:
+    """The same for probabilities y (B, K)."""
+    likeliest = logits.argmax(dim=1)
+    rest = y.scatter(1, likeliest[:, None], 0.0)
+    behind = (logits.gather(1, likeliest[:, None]) - logits) * rest
+    return _surprise(logits, likeliest) * y.sum(dim=1) + behind.sum(dim=1)

@@ -35,6 +35,7 @@ MODELS = Catalogue(
     _entry("four_filter", "four_filter", 41_082, "conv 4, linear", "Andriushchenko 2024, sec 2.5"),
     _entry("lenet", "lenet", 3_274_634, "LeNet with a width factor", _LIU),
     _entry("vgg16", "vgg", 14_728_266, "VGG-16 with batch norm and a width factor", _LIU),
+    _entry("speedrun_cnn", "speedrun", 498_104, "max-pooled groups 32-128-128", "Jordan 2024"),
     _entry("resnet18", "resnet", 11_173_962, "ResNet-18 for CIFAR, any width", _LIU),
     _entry(
         "resnet34", "resnet", 21_282_122, "ResNet-34 for CIFAR, any widths", "Liu 2022, Table 5.6"

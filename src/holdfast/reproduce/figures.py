@@ -248,3 +248,30 @@ def _setting(figure: "Figure", finding: Finding) -> None:
         figure.legend(handles, named, loc="outside upper right", ncols=2, frameon=False, fontsize=9)
     elif finding.size.note:
         figure.suptitle(NOT_PUBLISHED, fontsize=9, color=MUTED, x=0.99, ha="right")
+
+
+def over_epochs(figures: Sequence[str], names: Mapping[str, str] | None = None) -> Draw:
+    """Learning curves of trainings: one panel per figure of the history, one line per row.
+
+    Args:
+        figures: keys of the history, such as `robust_accuracy`.
+        names: rows to draw, with their labels; None draws all.
+    """
+
+    def draw(finding: Finding, entry: Reproduction) -> "Figure":
+        panel, axes = blank(3.6 * len(figures) + 0.8, 3.2, len(figures))
+        drawn = names or {name: name for name in finding.columns}
+        for each, figure in zip(axes, figures, strict=True):
+            for number, (name, label) in enumerate(drawn.items()):
+                values = finding.columns.get(name, {}).get("history." + figure)
+                if values is not None:
+                    mean = values.double().mean(dim=0).tolist()
+                    _line(each, range(1, len(mean) + 1), mean, number, label)
+            each.set_xlabel("epoch", color=MUTED)
+            each.set_ylabel(words(figure), color=MUTED)
+            _per_cent(each, figure, "y")
+        axes[0].legend(frameon=False, fontsize=8)
+        _setting(panel, finding)
+        return panel
+
+    return draw

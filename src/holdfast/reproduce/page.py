@@ -160,7 +160,8 @@ def page(result: Mapping[str, Any], figure: str) -> str:
             for name, why in result["not_run"].items()
         ),
         "</ul><h2>Rows</h2>",
-        _table(*_rows(result)),
+        _table(*_trainings(result)) if _has(result, "recipe") else "",
+        _table(*_attacks(result)) if _has(result, "subject") else "",
     ]
     head = f'<meta charset="utf-8"><title>{escape(entry["title"])}</title><style>{_STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>'
@@ -177,7 +178,28 @@ def svg(figure: "Figure") -> str:
     return sink.getvalue()
 
 
-def _rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def _has(result: Mapping[str, Any], key: str) -> bool:
+    return any(key in row for row in result["rows"])
+
+
+def _trainings(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """What was trained: recipe, changes, seeds."""
+    cells = [
+        [
+            row["row"],
+            row["recipe"],
+            ", ".join(f"{key} = {value}" for key, value in row["changes"].items()),
+            row["after"] or "–",
+            f"{row['seeds']}",
+            shown("cpu_seconds", row["cpu_seconds"]),
+        ]
+        for row in result["rows"]
+        if "recipe" in row
+    ]
+    return ["row", "recipe", "changes", "tuned from", "seeds", "CPU seconds"], cells
+
+
+def _attacks(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     heads = ["row", "subject", "threat", "images", "right", "broken", "mean queries", "median"]
     cells = [
         [
@@ -188,6 +210,7 @@ def _rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
             *(shown(each, row[each]) for each in ("mean_queries", "median_queries")),
         ]
         for row in result["rows"]
+        if "subject" in row
     ]
     return heads, cells
 

@@ -1,7 +1,8 @@
 """What a reproduction is made of: sizes, rows, published numbers, claims; and what a run finds.
 
-A *row* is one attack on one network; a *line* is what a table shows, by default one per row. All
-are frozen records; the only verb is `holdfast.reproduce.running.run`.
+A *row* is one attack on one network, or one training (`trainings.TrainedRow`); a *line* is what a
+table shows, by default one per row. All are frozen records; the only verb is
+`holdfast.reproduce.running.run`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from holdfast.attacks.attack import Attack
 from holdfast.core.errors import unknown_name
 from holdfast.measures.queries import Queries
 from holdfast.reproduce.subjects import Subject
+from holdfast.reproduce.trainings import TrainedRow, line_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,10 +34,12 @@ class Size:
 
     Args:
         name: `quick` is for tests and judges no claim; `scaled` runs on a laptop; `published`.
+        images: attacked or measured, of each subject.
         subjects: the networks and their data.
+        recipes: of the networks that are trained.
+        changes: of every one of these recipes, dotted.
         threats: their texts, in the order that the entry expects.
         fractions: the attack's first fraction of the image, one for each threat.
-        images: attacked, of each subject.
         queries: of a run of the attack.
         restarts: runs of the attack.
         seeds: repetitions with other seeds.
@@ -44,11 +48,13 @@ class Size:
     """
 
     name: SizeName
-    subjects: tuple[Subject, ...]
-    threats: tuple[str, ...]
     images: int
-    queries: int
     minutes: float
+    subjects: tuple[Subject, ...] = ()
+    recipes: tuple[str, ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    threats: tuple[str, ...] = ()
+    queries: int = 0
     fractions: tuple[float, ...] = ()
     restarts: int = 1
     seeds: int = 1
@@ -59,6 +65,8 @@ class Size:
         return {
             "size": self.name,
             "subjects": [each.name for each in self.subjects],
+            "recipes": list(self.recipes),
+            "changes": {key: str(value) for key, value in self.changes.items()},
             "threats": list(self.threats),
             "fractions": list(self.fractions),
             "images": self.images,
@@ -122,9 +130,10 @@ class Finding:
     """What a run found.
 
     Args:
-        outcomes: of each row that ran, example by example.
+        outcomes: of each attack that ran, example by example.
         lines: the figures of each line.
-        columns: all that was kept of each row, by example: `index`, `queries`, `x_adv`, ...
+        columns: all that was kept of each row: of an attack by example (`index`, `queries`,
+            `x_adv`, ...), of a training by seed (see `trainings.trained`).
         skipped: why a row did not run.
         seconds: of each row that ran in this process from the beginning.
         size: how large it was.
@@ -138,9 +147,14 @@ class Finding:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-def line_per_row(outcomes: Mapping[str, Queries], columns: Any) -> Lines:
-    """The statistics of each row."""
-    return {name: each.statistics() for name, each in outcomes.items()}
+def line_per_row(
+    outcomes: Mapping[str, Queries], columns: Mapping[str, Mapping[str, Tensor]]
+) -> Lines:
+    """The statistics of each attack, the figures of each training."""
+    return {
+        name: outcomes[name].statistics() if name in outcomes else line_of(each)
+        for name, each in columns.items()
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +169,7 @@ class Reproduction:
         needs: data, models, packages of the published setting.
         setting: what was published, in words.
         sizes: at which it runs.
-        rows: the attacks of a size.
+        rows: the attacks or trainings of a size.
         published: figures by line and measure.
         measures: the columns of its table.
         claims: what the source claims, judged at any size but `quick`.
@@ -172,7 +186,7 @@ class Reproduction:
     needs: tuple[str, ...]
     setting: str
     sizes: tuple[Size, ...]
-    rows: Callable[[Size], Sequence[Row]]
+    rows: Callable[[Size], Sequence[Row | TrainedRow]]
     published: Mapping[str, Figures]
     claims: tuple[Claim, ...]
     draw: Callable[[Finding, "Reproduction"], "Figure"]

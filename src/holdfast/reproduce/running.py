@@ -23,6 +23,7 @@ from holdfast.measures.queries import Queries
 from holdfast.reproduce.page import markdown, page, svg
 from holdfast.reproduce.records import NOT_PUBLISHED, Finding, Reproduction, Row, Size
 from holdfast.reproduce.subjects import Loaded, Place, Subject
+from holdfast.reproduce.trainings import TrainedRow, trained
 from holdfast.runs import atomic
 from holdfast.runs.directory import Run
 from holdfast.runs.environment import environment
@@ -92,9 +93,16 @@ def _compute(
     with Journal(kept.journal) as journal:
         for number, row in enumerate(rows):
             tell(f"{number + 1} of {len(rows)}: {row.name}")
+            began = time.process_time()
+            if isinstance(row, TrainedRow):
+                store, data_dir = place.store, place.data_dir
+                columns[row.name] = trained(
+                    row, store, images=images, seed=seed, data_dir=data_dir, device=device
+                )
+                seconds[row.name] = time.process_time() - began
+                continue
             if row.subject not in loaded:
                 loaded = {row.subject: row.subject.load(place, images).to(device)}
-            began = time.process_time()
             stage = f"{number:03d}-{re.sub('[^a-z0-9]+', '-', row.name.lower())[:60]}"
             fresh = journal.read(stage) is None
             try:
@@ -104,7 +112,7 @@ def _compute(
                 continue
             if fresh:
                 seconds[row.name] = time.process_time() - began
-    outcomes = {name: _queries(each) for name, each in columns.items()}
+    outcomes = {name: _queries(each) for name, each in columns.items() if "queries" in each}
     return Finding(
         outcomes=outcomes,
         lines=entry.lines(outcomes, columns),
@@ -189,7 +197,7 @@ def _queries(columns: Rows) -> Queries:
 
 def _result(entry: Reproduction, finding: Finding, images: int, seed: int) -> dict[str, Any]:
     """The record: settings, rows, comparison, claims."""
-    size, rows = finding.size, {row.name: row for row in entry.rows(finding.size)}
+    size = finding.size
     published = size.name == "published" and images == size.images
     judged = size.name != "quick"
     compared = entry.compare(finding.lines)
@@ -209,20 +217,26 @@ def _result(entry: Reproduction, finding: Finding, images: int, seed: int) -> di
             {"claim": each.text, "holds": each.judge(finding.lines) if judged else None}
             for each in entry.claims
         ],
-        "rows": [
-            {
-                "row": name,
-                "subject": rows[name].subject.name,
-                "threat": rows[name].threat,
-                "attack": repr(rows[name].attack),
-                "targeted": rows[name].targeted,
-                **found.statistics(),
-                "cpu_seconds": finding.seconds.get(name),
-            }
-            for name, found in finding.outcomes.items()
-        ],
+        "rows": [_record(row, finding) for row in entry.rows(size) if row.name in finding.columns],
         "lines": finding.lines,
         "not_run": dict(finding.skipped),
+    }
+
+
+def _record(row: Row | TrainedRow, finding: Finding) -> dict[str, Any]:
+    """One row of the record."""
+    seconds = {"cpu_seconds": finding.seconds.get(row.name)}
+    if isinstance(row, TrainedRow):
+        found = finding.columns[row.name]
+        return row.to_dict() | {key: each.tolist() for key, each in found.items()} | seconds
+    return {
+        "row": row.name,
+        "subject": row.subject.name,
+        "threat": row.threat,
+        "attack": repr(row.attack),
+        "targeted": row.targeted,
+        **finding.outcomes[row.name].statistics(),
+        **seconds,
     }
 
 

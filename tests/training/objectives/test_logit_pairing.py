@@ -3,10 +3,13 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from holdfast.attacks import PGD
 from holdfast.core.errors import InputError
+from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys
 from holdfast.threats import Linf
-from holdfast.training.objectives.logit_pairing import CLP, LSQ
+from holdfast.training.objectives.logit_pairing import ALP, CLP, LSQ
+from training.objectives.counted import calls_of, differences, gradients, plain, vectors
 from training.tiny import examples, network
 
 THREAT = Linf(0.1)
@@ -111,6 +114,66 @@ def test_float64_stays():
         network().double(), data.inputs().double(), data.labels, THREAT, progress=0.0
     )
     assert result.loss.dtype == result.x_adv.dtype == torch.float64
+
+
+FITS = {"clean": (1, 0), "adversarial": (0, 1), "both": (0.5, 0.5)}
+
+
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("fitted_on", FITS)
+def test_adversarial_pairs_are_drawn_together(fitted_on, squared):
+    x, y = vectors()
+    model, keys = plain(), Keys.of(2, range(6))
+    objective = ALP(weight=0.7, fitted_on=fitted_on, squared=squared)
+    result = objective.loss(model, x, y, THREAT, progress=0.5, keys=keys)
+    wanted = objective.attack.perturb(FrozenModel(model), x, y, THREAT, keys=keys)
+    assert torch.equal(result.x_adv, wanted)
+    assert THREAT.contains(wanted, x).all()
+
+    def value():
+        clean, perturbed = model(x), model(wanted)
+        distance = (perturbed - clean).square().sum(1)
+        penalty = (distance if squared else distance.sqrt()).mean()
+        first, second = FITS[fitted_on]
+        fit = first * cross_entropy(clean, y) + second * cross_entropy(perturbed, y)
+        return fit + 0.7 * penalty
+
+    torch.testing.assert_close(result.loss, value())
+    torch.testing.assert_close(
+        gradients(result.loss, model), differences(value, model), rtol=1e-5, atol=1e-7
+    )
+    assert result.logs["accuracy"] == (model(x).argmax(1) == y).float().mean()
+    assert result.logs["adversarial_accuracy"] == (model(wanted).argmax(1) == y).float().mean()
+
+
+def test_the_attack_of_pairs_maximises_the_loss_and_not_the_distance():
+    x, y = vectors()
+    model, keys = plain(), Keys.of(2, range(6))
+    found = [ALP(weight=w).loss(model, x, y, THREAT, progress=0.5, keys=keys) for w in (0, 9)]
+    assert torch.equal(found[0].x_adv, found[1].x_adv)
+    assert cross_entropy(model(found[0].x_adv), y) > cross_entropy(model(x), y)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_pairs_cost_the_declared_passes(joint):
+    objective = ALP(attack=PGD(steps=3, restarts=1), joint_forward=joint)
+    counted, _ = calls_of(objective, network(), examples(5))
+    assert counted == objective.passes == (5, 5)
+
+
+@pytest.mark.parametrize(("mode", "updates"), [("eval", 2), ("train", 5)])
+def test_pairing_updates_batch_norm_as_the_mode_says(mode, updates):
+    model, data = network(norm=True), examples(8)
+    run(ALP(attack=PGD(steps=3, restarts=1), attack_mode=mode), model, data)
+    assert int(model[1].num_batches_tracked) == updates
+    assert all(weight.requires_grad and weight.grad is None for weight in model.parameters())
+
+
+def test_pairs_at_radius_zero_have_finite_gradients():
+    (x, y), model = vectors(), plain()
+    result = ALP().loss(model, x[:1], y[:1], Linf(0.0), progress=0.5)
+    assert result.logs["penalty"] == 0
+    assert gradients(result.loss, model).isfinite().all()
 
 
 def test_bad_hyperparameters_are_named():

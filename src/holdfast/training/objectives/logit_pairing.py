@@ -1,15 +1,18 @@
-"""Clean logit pairing and logit squeezing: small logits on noisy inputs instead of robustness.
+"""Logit pairing and logit squeezing: logits drawn together, or kept small.
 
+    ALP   mean_i L(f(x_i), y_i) + lam (1/m) sum_i ||f(x_i') - f(x_i)||_2,   x_i' = the attack's
     CLP   mean_i L(z_i, y_i) + lam (2/m) sum_{i <= m/2} ||z_i - z_{i+m/2}||_2
     LSQ   mean_i L(z_i, y_i) + lam (1/m) sum_i ||z_i||_2,        z_i = f(x_i + sigma n_i)
 
-with n_i standard normal. Both make the loss flat and rugged around the data, so that an attack with
-few steps or one start fails; a strong one finds that little was won. They are baselines on which an
+with n_i standard normal. The last two make the loss flat and rugged around the data, so that an
+attack with few steps or one start fails; a strong one finds that little was won. The first leaves
+the min-max problem where the labels are fitted on clean inputs. They are baselines on which an
 evaluation shows whether it can be deceived.
 
 Symbols: lam = `weight`, z = logits, m = the size of the batch.
-Source: Kannan, Kurakin and Goodfellow 2018, arXiv:1803.06373; what they hide:
-Mosbach et al. 2018, arXiv:1810.12042; Andriushchenko 2024, Table 3.6.
+Source: Kannan, Kurakin and Goodfellow 2018, arXiv:1803.06373; ALP: Zhang 2019 (thesis), sec 2.2.
+What they hide: Engstrom, Ilyas and Athalye 2018, arXiv:1807.10272; Mosbach et al. 2018,
+arXiv:1810.12042; Andriushchenko 2024, Table 3.6.
 Departures: the noisy inputs are not clipped to the box. Pairs are random as the batches are: i goes
 with i + m/2, and the last example of an odd batch has no partner; processes that share a batch
 pair each its own examples.
@@ -17,24 +20,95 @@ pair each its own examples.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from holdfast.attacks.catalogue import ATTACKS
+from holdfast.attacks.pgd import PGD
+from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys
-from holdfast.core.recipes import NonNegative, hyperparameters
+from holdfast.core.recipes import From, NonNegative, hyperparameters
 from holdfast.core.results import ObjectiveResult
 from holdfast.threats.protocol import Threat
-from holdfast.training.objectives.fitting import keys_or_content, share_right
+from holdfast.training.objectives.fitting import AttackMode, bare, keys_or_content, share_right
+from holdfast.training.objectives.pgd_at import InnerAttack
 from holdfast.training.objectives.protocol import Passes
+from holdfast.training.objectives.regularising import STEP, both_logits
 from holdfast.training.visit import Visit
 
 
 @hyperparameters
+class ALP:
+    """Adversarial logit pairing: the logits of a perturbed input are drawn to the clean ones.
+
+    Args:
+        weight: lam, of the mean distance.
+        attack: the inner maximiser of its own loss, not of the distance; only its first run counts.
+        fitted_on: where the labels are fitted: `clean`, as the thesis has it; `adversarial`;
+            `both`, half and half, as the original paper does.
+        squared: whether distances are squared.
+        joint_forward: clean and perturbed inputs share the forward pass of the weight step, and
+            with it the statistics of batch norm.
+        attack_mode: batch norm in the inner attack.
+
+    Guarantee: the inputs perturbed lie in the threat; none of robustness.
+    Cost: N + 2 forwards and backwards, N the attack's steps.
+    Source: Kannan et al. 2018, arXiv:1803.06373; Zhang 2019 (thesis), sec 2.2.
+    """
+
+    weight: NonNegative = 0.5
+    attack: Annotated[InnerAttack, From(ATTACKS)] = PGD(
+        steps=10, restarts=1, step_size=STEP, start="clean"
+    )
+    fitted_on: Literal["clean", "adversarial", "both"] = "clean"
+    squared: bool = False
+    joint_forward: bool = False
+    attack_mode: AttackMode = "eval"
+
+    @property
+    def passes(self) -> Passes:
+        """The attack's steps, and the weight step on both inputs."""
+        return Passes(self.attack.steps + 2, self.attack.steps + 2)
+
+    def loss(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        threat: Threat,
+        *,
+        progress: float,
+        state: Mapping[str, Any] | None = None,
+        keys: Keys | None = None,
+        visit: Visit | None = None,
+    ) -> ObjectiveResult:
+        """The loss of a batch; see `Objective.loss`."""
+        del progress, state, visit
+        with FrozenModel(bare(model), mode=self.attack_mode, device=x.device) as frozen:
+            x_adv = self.attack.perturb(frozen, x, y, threat, keys=keys_or_content(keys, x))
+        clean, perturbed = both_logits(model, x, x_adv, joint=self.joint_forward)
+        penalty = _mean_size(perturbed - clean, self.squared)
+        loss = self._fit(clean, perturbed, y) + self.weight * penalty
+        logs = {
+            "loss": loss.detach(),
+            "penalty": penalty.detach(),
+            "accuracy": share_right(clean, y),
+            "adversarial_accuracy": share_right(perturbed, y),
+        }
+        return ObjectiveResult(loss, x_adv, logs)
+
+    def _fit(self, clean: Tensor, perturbed: Tensor, y: Tensor) -> Tensor:
+        if self.fitted_on == "both":
+            return (cross_entropy(clean, y) + cross_entropy(perturbed, y)) / 2
+        return cross_entropy(clean if self.fitted_on == "clean" else perturbed, y)
+
+
+@hyperparameters
 class _OnNoise(ABC):
-    """What both share: the noisy inputs and the sum of fit and penalty.
+    """What CLP and LSQ share: the noisy inputs and the sum of fit and penalty.
 
     Args:
         weight: of the penalty.
