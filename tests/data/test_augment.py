@@ -138,6 +138,15 @@ def test_cutout_zeroes_one_square_inside():
     assert (whole.apply(x, whole.draw(keys(*range(500)), (2, 6, 6))) == 0).any()
 
 
+def test_cutout_of_any_length_has_its_area_and_none_is_the_identity():
+    x = torch.ones(40, 2, 7, 6)
+    for length in range(7):
+        step = Cutout(length=length)
+        out = step.apply(x, step.draw(keys(*range(40)), SHAPE))
+        assert ((out == 0).flatten(2).sum(-1) == length**2).all()
+    assert torch.equal(Cutout(length=0).apply(images(3), torch.tensor([[7, 0]] * 3)), images(3))
+
+
 def test_steps_in_one_chain_are_independent():
     pair = Augment(steps=(Flip(), Flip()))
     one, two = pair.draw(keys(*range(200)), SHAPE)

@@ -17,6 +17,8 @@ RECIPES = {
     "warmup": {"schedule": {"kind": "cosine", "value": 0.1}, "fraction": 0.2},
     "clipped": {"schedule": {"kind": "linear", "start": 0, "end": 2}, "high": "8/255"},
     "periodic": {"schedule": {"kind": "piecewise", "value": 0.1}, "at": [0.5]},
+    "held": {"schedule": {"kind": "cosine", "value": 0.1}, "parts": 30},
+    "budget": {"shape": "linear", "high": "8/4"},
     "drops": {"schedule": {"kind": "power", "value": 1, "factor": 3}, "at": [0.5, 0.9]},
 }
 

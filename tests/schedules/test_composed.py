@@ -3,7 +3,7 @@ import math
 import pytest
 
 from holdfast.core.errors import InputError
-from holdfast.schedules.composed import Clipped, Drops, Periodic, Warmup
+from holdfast.schedules.composed import Clipped, Drops, Held, Periodic, Warmup
 from holdfast.schedules.constant import Constant
 from holdfast.schedules.cosine import Cosine
 from holdfast.schedules.growth import Exponential
@@ -55,7 +55,19 @@ def test_periods_restart_and_stretch():
     assert [schedule(e / 200) for e in (0, 50, 100, 125, 150, 175, 200)] == [0, 1, 0, 1, 0, 1, 0]
     ramp = Periodic(schedule=Linear(start=1, end=2))
     assert ramp(0.5 - 1e-9) == pytest.approx(2)
-    assert [ramp(t) for t in (0.5, 0.75, 1)] == [1, 1, 2]
+    assert [ramp(t) for t in (0.5, 0.75, 1)] == [2, 2, 2]
+    assert ramp(0.5 + 1e-9) == pytest.approx(1)
+    new = Periodic(schedule=Linear(start=1, end=2), boundary="new")
+    assert [new(t) for t in (0, 0.25, 0.5, 0.75, 1)] == [1, 1.5, 1, 1, 2]
+
+
+@pytest.mark.parametrize("parts", [1, 3, 7, 30, 200])
+def test_a_held_schedule_changes_with_the_first_step_of_a_part(parts):
+    held, steps = Held(schedule=Linear(start=0, end=1), parts=parts), 11
+    assert held(0) == 0
+    for part in range(parts):
+        values = {held((part * steps + i + 1) / (parts * steps)) for i in range(steps)}
+        assert values == {part / parts}
 
 
 def test_growth_follows_one_curve_until_its_own_drop():

@@ -5,9 +5,10 @@ import pickle
 import pytest
 import torch
 
-from holdfast.core.errors import InputError
+from holdfast.core.errors import InputError, UnsupportedThreat
 from holdfast.core.random import Keys
 from holdfast.threats import L1, L2, Linf
+from holdfast.threats.base import unboxed
 
 torch.set_num_threads(1)
 KINDS = (Linf, L2, L1)
@@ -267,3 +268,13 @@ def test_a_number_in_a_tensor_is_a_number(kind):
     assert kind(torch.tensor(0.5)) == kind(0.5)
     assert kind(0.5).at(torch.tensor([0.5])) != kind(0.5)
     assert kind(0.5, box=None, projection="clip").at(2) == kind(2.0, box=None, projection="clip")
+
+
+def test_without_its_box_a_ball_is_the_same_ball():
+    x, keys = torch.zeros(3, 50), Keys.of(0, range(3))
+    assert (Linf(0.1).unboxed().sample(x, keys=keys) < 0).any()
+    assert unboxed(L2(0.1, projection="clip"), "-") == L2(0.1, box=None, projection="clip")
+    some = Linf(torch.tensor([0.1, 0.2, 0.3])).rows(torch.tensor([2, 0]))
+    assert torch.equal(some.unboxed().radius, some.radius)
+    with pytest.raises(UnsupportedThreat, match="object is no norm ball without its box; do this"):
+        unboxed(object(), "do this")

@@ -2,7 +2,13 @@ import pytest
 import torch
 
 from holdfast.core.errors import InputError
-from holdfast.training.optimizers import SGD, Adam, parameter_groups, set_learning_rate
+from holdfast.training.optimizers import (
+    SGD,
+    Adam,
+    affine_weights,
+    parameter_groups,
+    set_learning_rate,
+)
 from training.tiny import network
 
 
@@ -30,6 +36,25 @@ def test_every_group_follows_the_learning_rate():
     optimizer = SGD(weight_decay=0.1, decay="weights").build(network())
     set_learning_rate(optimizer, 0.25)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
+    optimizer.param_groups[1]["factor"] = 0.5
+    set_learning_rate(optimizer, 0.3)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.3, 0.15]
+
+
+def test_affine_weights_are_no_biases_no_norms_no_embeddings():
+    net = torch.nn.Sequential(
+        torch.nn.Embedding(5, 2),
+        torch.nn.Conv1d(2, 3, 2),
+        torch.nn.LayerNorm([3, 4]),
+        torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(4, 6)),
+        torch.nn.Linear(6, 7),
+        torch.nn.BatchNorm1d(7),
+    )
+    shapes = [tuple(each.shape) for each in affine_weights(net)]
+    assert shapes == [(3, 2, 2), (6, 1), (6, 4), (7, 6)]
+    net[1].requires_grad_(False)
+    net[4].weight = net[3].parametrizations.weight.original1  # a shared weight counts once
+    assert [tuple(each.shape) for each in affine_weights(net)] == [(6, 1), (6, 4)]
 
 
 def test_frozen_weights_are_left_out():

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from holdfast.core.errors import InputError, described
 from holdfast.core.random import Keys
-from holdfast.core.recipes import Count, Fraction, From, hyperparameters
+from holdfast.core.recipes import Count, Fraction, From, Range, hyperparameters
 from holdfast.data.catalogue import AUGMENTATIONS
 
 
@@ -152,11 +152,16 @@ class Flip:
 class Cutout:
     """Zeroes a square patch at a random place of the image.
 
-    Args:
-        length: the patch's side, in pixels.
+    It belongs after crop and flip: the patch then lies where it was drawn. Zero is the value of the
+    pixels, before any normalisation.
 
-    Guarantee: identity outside the patch. A cached perturbation is neither masked nor lost:
-        `carry` and `store` take it as it is.
+    Args:
+        length: the patch's side, in pixels; 0 is the identity.
+
+    Guarantee: identity outside the patch, of length^2 pixels in every channel. A perturbation of
+        the augmented image is not masked; a cached one is neither masked nor lost: `carry` and
+        `store` take it as it is.
+    Source: Wong 2020, sec 4.4.2; Rice 2023, sec 2.3.6: lengths 2, 4, ..., 20 on CIFAR-10, best 14.
     Departures: the patch lies fully inside (Rice 2023, ch. 2, code); in DeVries and Taylor its
         centre is uniform and the patch may reach over the border.
 
@@ -164,7 +169,7 @@ class Cutout:
         InputError: from `draw`, a patch larger than the image.
     """
 
-    length: Count = 14
+    length: Annotated[int, Range(ge=0)] = 14
 
     def draw(self, keys: Keys, shape: Sequence[int]) -> Tensor:
         """The patches' first row and column, (B, 2) int64."""

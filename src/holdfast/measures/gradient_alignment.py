@@ -11,14 +11,12 @@ Departures: norms are taken after division by the largest entry, so that the sma
 confident network keep their direction. Outside of Linf, eta is the threat's own random start.
 """
 
-import copy
 from collections.abc import Mapping
 from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from holdfast.core.errors import UnsupportedThreat
 from holdfast.core.frozen import FrozenModel, Model
 from holdfast.core.random import Keys
 from holdfast.core.recipes import Count, From, hyperparameters
@@ -27,7 +25,7 @@ from holdfast.losses.catalogue import LOSSES
 from holdfast.losses.cross_entropy import CrossEntropy
 from holdfast.losses.protocol import Loss
 from holdfast.measures.columns import Block, Columns, look_at, needed
-from holdfast.threats.base import Ball
+from holdfast.threats.base import unboxed
 from holdfast.threats.protocol import Threat
 
 
@@ -75,7 +73,7 @@ class GradientAlignment:
             InputError: no examples, no threat, or shapes that do not fit.
             UnsupportedThreat: `clip=False` for a threat that is no norm ball.
         """
-        threat = needed(threat) if self.clip else _without_box(needed(threat))
+        threat = needed(threat) if self.clip else unboxed(threat, "use clip=True")
         return look_at(model, x, y, threat, keys, self._look)
 
     def compute(self, sums: Columns) -> Estimate:
@@ -124,12 +122,3 @@ def _directions(vectors: Tensor, defined: Tensor) -> Tensor:
     flat = flat / scale.where(defined[:, None], 1.0)
     squares = flat.square().sum(dim=1, keepdim=True)
     return flat / squares.where(defined[:, None], 1.0).sqrt()
-
-
-def _without_box(threat: Threat) -> Threat:
-    if not isinstance(threat, Ball):
-        name = type(threat).__name__
-        raise UnsupportedThreat(f"{name} is no norm ball without its box; use clip=True")
-    open_ball = copy.copy(threat)
-    object.__setattr__(open_ball, "box", None)
-    return open_ball

@@ -49,6 +49,7 @@ MODELS = Catalogue(
     ),
     _entry("densenet", "densenet", 6_979_642, "DenseNet-depth-growth", "Huang et al. 2016"),
     _entry("simple_vit", "simple_vit", 18_927_114, "small vision transformer", "Beyer et al. 2022"),
+    _entry("ensemble", "ensemble", 125_598, "log of the mean probabilities", "Liu 2022, sec 4.2.4"),
     _entry("torchvision", "vision", None, "any classifier of torchvision", "torchvision"),
     _entry("timm", "vision", None, "any network of timm", "timm"),
 )

@@ -7,12 +7,14 @@ from holdfast.core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "Budget": ".budget",
         "Clipped": ".composed",
         "Constant": ".constant",
         "Cosine": ".cosine",
         "Cyclic": ".linear",
         "Drops": ".composed",
         "Exponential": ".growth",
+        "Held": ".composed",
         "Knots": ".linear",
         "Linear": ".linear",
         "Periodic": ".composed",

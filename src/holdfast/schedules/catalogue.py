@@ -75,6 +75,18 @@ SCHEDULES = Catalogue(
         source="Liu 2022, sec 4.2.4",
     ),
     Entry(
+        name="held",
+        target=f"{_HOME}.composed:Held",
+        summary="another schedule, looked at once per epoch",
+        source="Liu 2022, sec 4.2.4",
+    ),
+    Entry(
+        name="budget",
+        target=f"{_HOME}.budget:Budget",
+        summary="the share of the radius, rising beyond its target and clipped there",
+        source="Liu 2022, eq 4.29",
+    ),
+    Entry(
         name="drops",
         target=f"{_HOME}.composed:Drops",
         summary="another schedule until a drop, then constants",

@@ -19,7 +19,7 @@ from typing import ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
-from holdfast.core.errors import InputError, described, unknown_name
+from holdfast.core.errors import InputError, UnsupportedThreat, described, unknown_name
 from holdfast.core.random import Keys
 from holdfast.core.tensors import norm
 from holdfast.threats import projections
@@ -133,6 +133,12 @@ class Ball(ABC):
         wider = self._changed(widened(self.radius), self._rows)
         object.__setattr__(wider, "box", box)
         return wider
+
+    def unboxed(self) -> Self:
+        """The same ball without its box."""
+        bare = self._changed(self.radius, self._rows)
+        object.__setattr__(bare, "box", None)
+        return bare
 
     def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Whether x_adv lies in the ball around x and in the box, (B,) bool.
@@ -256,3 +262,18 @@ def _same_shape(x_adv: Tensor, x: Tensor) -> None:
     if x_adv.shape != x.shape:
         shown = described(f"tensor of shape {tuple(x_adv.shape)}")
         raise InputError("x_adv", shown, "differs from x", f"give shape {tuple(x.shape)}")
+
+
+def unboxed(threat: object, remedy: str) -> Ball:
+    """A norm ball without its box, for methods that step outside of it.
+
+    Args:
+        remedy: what to use instead, for the error.
+
+    Raises:
+        UnsupportedThreat: the threat is no norm ball.
+    """
+    if not isinstance(threat, Ball):
+        problem = f"{type(threat).__name__} is no norm ball without its box"
+        raise UnsupportedThreat(f"{problem}; {remedy}")
+    return threat.unboxed()

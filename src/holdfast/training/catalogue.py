@@ -16,4 +16,11 @@ OPTIMIZERS = Catalogue(
         summary="Adam",
         source="Kingma and Ba 2015, arXiv:1412.6980",
     ),
+    Entry(
+        name="muon",
+        target="holdfast.training.muon:Muon",
+        summary="orthogonalised momentum for hidden weights, another optimiser for the others",
+        source="Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/",
+        cost="a few matrix products per weight and step, beside the gradient",
+    ),
 )

@@ -1,6 +1,8 @@
 """Optimisers as records of hyperparameters; torch's own do the work.
 
-The learning rate is no field of theirs: the loop sets it before every step from its schedule.
+The learning rate is no field of theirs: the loop sets it before every step from its schedule. A
+group of parameters may have a `factor` of it for its own. On CUDA torch takes all parameters at
+once (`foreach`), on the CPU one after the other.
 """
 
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
@@ -12,7 +14,8 @@ from holdfast.core.errors import InputError
 from holdfast.core.recipes import NonNegative, Positive, Range, hyperparameters
 
 Decayed = Literal["all", "weights"]
-_Share = Annotated[float, Range(ge=0, lt=1)]
+Share = Annotated[float, Range(ge=0, lt=1)]
+_AFFINE = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)
 
 
 @runtime_checkable
@@ -35,7 +38,7 @@ class SGD:
         decay: which parameters decay: `all`, or `weights`, which leaves out biases and norms.
     """
 
-    momentum: _Share = 0.9
+    momentum: Share = 0.9
     weight_decay: NonNegative = 0.0
     nesterov: bool = False
     decay: Decayed = "all"
@@ -63,7 +66,7 @@ class Adam:
         decay: which parameters decay: `all`, or `weights`, which leaves out biases and norms.
     """
 
-    betas: tuple[_Share, _Share] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     epsilon: Positive = 1e-8
     weight_decay: NonNegative = 0.0
     decoupled: bool = False
@@ -95,7 +98,20 @@ def parameter_groups(
     return [{"params": each, "weight_decay": factor} for each, factor in groups if each]
 
 
+def affine_weights(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of affine layers that ask for a gradient, in the order of the model.
+
+    Affine layers are linear ones and convolutions, parametrised ones (weight norm, spectral norm)
+    included, with what their weights are made of. Biases, scales and shifts of norms, and
+    embeddings do not belong to them.
+    """
+    homes = [module for module in model.modules() if isinstance(module, _AFFINE)]
+    found = dict.fromkeys(each for home in homes for each in home.parameters())
+    return [each for each in found if each.ndim > 1 and each.requires_grad]
+
+
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """The learning rate of the next step, for all parameters."""
+    """The learning rate of the next step: for all parameters, times the `factor` of their group
+    where it has one."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("factor", 1.0)

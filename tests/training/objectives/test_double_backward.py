@@ -14,7 +14,6 @@ from holdfast.training.objectives.double_backward import (
     log_linear,
     mean_square,
     plain,
-    unboxed,
 )
 from holdfast.training.objectives.grad_align import GradAlign
 from holdfast.training.objectives.gradient_penalty import GradientPenalty
@@ -118,14 +117,6 @@ def test_the_step_is_the_maximiser_over_the_corners():
     step = fgsm_step(Linf(0.2), gradient)
     assert (step * gradient).sum() == pytest.approx((corners @ gradient[0]).max().item())
     assert (step * gradient).sum() == pytest.approx(0.2 * gradient.abs().sum().item())
-
-
-def test_outside_the_box_only_where_asked():
-    x, keys = torch.zeros(3, 50), Keys.of(0, range(3))
-    assert (unboxed(Linf(0.1)).sample(x, keys=keys) < 0).any()
-    assert unboxed(L2(0.1)) == L2(0.1, box=None)
-    with pytest.raises(UnsupportedThreat, match="clip = true"):
-        unboxed(object())
 
 
 def test_weights_by_radius_need_one_radius():

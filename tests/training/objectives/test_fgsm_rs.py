@@ -121,7 +121,7 @@ def test_the_unclipped_start_needs_a_ball():
     class Set:
         pass
 
-    with pytest.raises(UnsupportedThreat, match="Set has no random start"):
+    with pytest.raises(UnsupportedThreat, match="Set is no norm ball without its box"):
         FGSMRS(start="ball").loss(model, data.inputs(), data.labels, Set(), progress=0.0)
 
 

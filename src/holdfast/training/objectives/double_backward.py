@@ -31,8 +31,8 @@ from holdfast.core.recipes import From, hyperparameters
 from holdfast.core.results import ObjectiveResult
 from holdfast.losses.cross_entropy import CrossEntropy, cross_entropy
 from holdfast.losses.protocol import Loss
+from holdfast.measures import gradient_alignment
 from holdfast.threats.balls import Linf
-from holdfast.threats.base import Ball
 from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.fitting import AttackMode, Smoothing, bare, fit, keys_or_content
 from holdfast.training.objectives.pgd_at import InnerAttack
@@ -170,25 +170,19 @@ def input_gradients(
 
 
 def cosines(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """The cosines between gradients, example by example.
+    """The cosines between gradients (B, *E), and whether they count, each (B,).
 
-    Args:
-        first: (B, *E).
-        second: (B, *E).
-
-    Returns:
-        the cosines (B,), and whether they count (B,): where both gradients differ from zero. Where
-        they do not, the cosine is 0 and has no gradient.
+    As `gradient_alignment.cosines`, but for gradients shorter than 1e-15, which count as zero: the
+    derivative of their direction would drown all others.
     """
-    a, b = first.flatten(1), second.flatten(1)
+    shapes = (-1, *[1] * (first.ndim - 1))
     with torch.no_grad():
-        sizes = torch.minimum(
-            torch.linalg.vector_norm(a, dim=1), torch.linalg.vector_norm(b, dim=1)
-        )
-        counted = sizes > _LEAST
-    a, b = (torch.where(counted[:, None], each, 1.0) for each in (a, b))
-    sizes = torch.linalg.vector_norm(a, dim=1) * torch.linalg.vector_norm(b, dim=1)
-    return torch.where(counted, (a * b).sum(dim=1) / sizes, 0.0), counted
+        long = [torch.linalg.vector_norm(g.flatten(1), dim=1) > _LEAST for g in (first, second)]
+    one, other = (
+        torch.where(keep.view(shapes), g, 0.0)
+        for keep, g in zip(long, (first, second), strict=True)
+    )
+    return gradient_alignment.cosines(one, other)
 
 
 def mean_square(gradients: Tensor) -> Tensor:
@@ -199,18 +193,6 @@ def mean_square(gradients: Tensor) -> Tensor:
 def fgsm_step(threat: Threat, gradient: Tensor, step_size: float | str = "eps") -> Tensor:
     """The steepest step along a gradient (B, *E), of one radius unless said otherwise."""
     return threat.steepest(gradient, step_length(step_size, threat, 1))
-
-
-def unboxed(threat: Threat) -> Threat:
-    """The same ball without its box.
-
-    Raises:
-        UnsupportedThreat: the threat is no ball.
-    """
-    if not isinstance(threat, Ball):
-        problem = f"{type(threat).__name__} has no random point outside its box"
-        raise UnsupportedThreat(f"{problem}; use a ball, such as linf:8/255, or clip = true")
-    return type(threat)(threat.radius, box=None)
 
 
 def log_linear(threat: Threat, at_8: float, at_16: float) -> float:

@@ -18,12 +18,11 @@ from torch import Tensor, nn
 
 from holdfast.attacks.attack import parse_step
 from holdfast.attacks.fgsm import FGSM
-from holdfast.core.errors import UnsupportedThreat
 from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys
 from holdfast.core.recipes import hyperparameters
 from holdfast.core.results import ObjectiveResult
-from holdfast.threats.base import Ball
+from holdfast.threats.base import unboxed
 from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.carried import carried, kept
 from holdfast.training.objectives.fitting import AttackMode, Smoothing, bare, fit, keys_or_content
@@ -119,19 +118,8 @@ class FGSMRS:
         if self.start == "previous":
             start = threat.project(x + carried(state, x), x)
         elif self.start == "ball":
-            start = _without_box(threat).sample(x, keys=keys.fold(0).fold("start"))
+            free = unboxed(threat, "use a ball, such as linf:0.3, or start = 'uniform'")
+            start = free.sample(x, keys=keys.fold(0).fold("start"))
         own = _OWN_STARTS.get(self.start, "clean")
         attack = FGSM(start=own, step_size=self.step)
         return attack.perturb(frozen, x, y, threat, keys=keys, start=start)
-
-
-def _without_box(threat: Threat) -> Threat:
-    """The same ball, outside the box too.
-
-    Raises:
-        UnsupportedThreat: the threat is no ball with a box.
-    """
-    if not isinstance(threat, Ball):
-        problem = f"{type(threat).__name__} has no random start without its box"
-        raise UnsupportedThreat(f"{problem}; use a ball, such as linf:0.3, or start = 'uniform'")
-    return type(threat)(threat.radius, box=None)

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from holdfast.core.random import Keys
 from holdfast.core.recipes import NonNegative, hyperparameters
+from holdfast.threats.base import unboxed
 from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.double_backward import (
     GradientRegularised,
     cosines,
     fgsm_step,
     input_gradients,
-    unboxed,
 )
 
 
@@ -85,6 +85,7 @@ class GradAlign(GradientRegularised):
     def _other(self, x: Tensor, threat: Threat, first: Tensor, keys: Keys) -> Tensor:
         """The points at which the other gradients are taken, (B, *E)."""
         if self.point == "uniform":
-            return (threat if self.clip else unboxed(threat)).sample(x, keys=keys)
+            place = threat if self.clip else unboxed(threat, "use clip = true")
+            return place.sample(x, keys=keys)
         moved = x + fgsm_step(threat, first)
         return threat.project(moved, x) if self.clip else moved
