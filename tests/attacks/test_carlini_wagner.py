@@ -87,6 +87,17 @@ def test_a_stalled_search_gives_way_to_the_next():
     assert run(patient, flat, x, y, L2("inf")).backwards.tolist() == [150] * 3
 
 
+def test_a_search_that_runs_out_is_gone_on_with():
+    flat = torch.nn.Linear(7, 2)
+    with torch.no_grad():
+        flat.weight.copy_(torch.stack([torch.zeros(7), torch.ones(7)]))
+        flat.bias.copy_(torch.tensor([0.7, 0.0]))  # 0.1 away in each feature
+    x, y = torch.zeros(3, 7), torch.zeros(3, dtype=torch.int64)
+    attack = CarliniWagner(binary_steps=5, iterations=30, learning_rate=0.01, initial_const=1e-3)
+    result = run(attack, flat, x, y, L2("inf", box=None), start=x + 1)  # at most 0.3 a search
+    assert bool((result.size < 1.05 * 0.1 * math.sqrt(7)).all())
+
+
 def test_refuses_l1():
     x, y = examples(3, small_net())
     with pytest.raises(UnsupportedThreat, match="carlini"):

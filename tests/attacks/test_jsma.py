@@ -39,6 +39,15 @@ def test_changes_the_fewest_features_of_a_plane(scores):
     assert pair.size.tolist() == [2.0] * 3  # .45 + .35 = 0.80
 
 
+def test_a_feature_counts_with_the_room_it_has():
+    net, x, y = plane(1.32)  # a gap of 1.32 - 0.75 - 0.4 * 0.9 = 0.21 with the heaviest at 0.9
+    x[:, 1] = 0.9  # up by 0.1 gains 0.09, the second heaviest from 0.5 gains 0.35
+    assert bool((net(x).argmax(1) == y).all())
+    result = run(JSMA(features=1, most=1.0), net, x, y, L0("inf"))
+    assert result.size.tolist() == [1.0] * 3
+    assert bool((result.x_adv[:, 3] == 1).all())
+
+
 def test_limits_hold():
     net, x, y = plane(1.85)
     assert not bool(run(JSMA(features=1, most=0.6), net, x, y, L0("inf")).success.any())

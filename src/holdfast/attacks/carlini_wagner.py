@@ -12,9 +12,12 @@ the smaller of tau and the perturbation's size, after any other c doubles.
 Symbols: kappa = `confidence`, c -> `const`, f through `lead`; c_0 = `initial_const`.
 Source: Carlini and Wagner 2017, arXiv:1608.04644, sec V (f6, L2) and VI.C (Linf).
 Departures: the box is the threat's; without one w is x' itself. A search ends where its own
-example's loss stands still, not the batch's. Linf spends one budget of `binary_steps * iterations`
-steps on rounds of any length, ends a failing round that stands still as well, has no largest c and
-no least tau; its first tau is infinite, which is the published 1 for a box of width 1.
+example's loss stands still, not the batch's. In L2 a search that ran out of iterations before it
+stood still is gone on with: the next one begins at the smallest success so far, which does not
+count as a success of its c; others begin at x. Linf spends one budget of `binary_steps *
+iterations` steps on rounds of any length, ends a failing round that stands still as well, has no
+largest c and no least tau; its first tau is infinite, which is the published 1 for a box of width
+1.
 """
 
 import math
@@ -150,7 +153,7 @@ class CarliniWagner(PenaltyAttack):
     Guarantee: the smallest success of all points, with `confidence` of those that have it (unless
         the radius is finite); with a finite radius it ends at one inside.
     Cost: per example at most binary_steps * iterations + 3 forwards, and backwards.
-    Needs: input gradients; an L2 or Linf ball. Searches begin at a `start`.
+    Needs: input gradients; an L2 or Linf ball. The first search begins at a `start`.
 
     Example:
         >>> import torch
@@ -169,8 +172,8 @@ class CarliniWagner(PenaltyAttack):
         check_norm(rows.threat, (2.0, math.inf), "carlini-wagner")
         self.prepare(rows, 1e-3 if rows.threat.p == 2 else 1e-5)
         zero = torch.zeros_like(rows.origin)
-        rows.memory |= {"first": zero, "w": zero, "mean": zero, "square": zero}
-        rows.memory["tau"] = rows.memory["previous"].clone()
+        rows.memory |= dict.fromkeys(("first", "best", "w", "mean", "square"), zero)
+        rows.memory |= {name: rows.memory["previous"].clone() for name in ("tau", "least")}
         return rows.origin
 
     def advance(self, rows: Rows, seen: Seen) -> Tensor:
@@ -181,28 +184,43 @@ class CarliniWagner(PenaltyAttack):
         memory["w"] = torch.where(begins, memory["first"], memory["w"])
         centre = to_input(to_variable(rows.origin, box), box)
         move, last = rows.point - centre, rows.step >= self.steps - 1
-        short, fooled = self.short(seen), seen.loss >= self.confidence
-        memory["hit"] = memory["hit"] | (fooled & ~(seen.margin > 0))
-        excess = move.abs() - per_example(memory["tau"], move)
-        if rows.threat.p == 2:
-            penalty, slope = move.square().flatten(1).sum(dim=1), 2 * move
-        else:
-            penalty = excess.clamp_min(0.0).flatten(1).sum(dim=1)
-            slope = move.sign() * (excess > 0)
+        short, fooled = self.short(seen), (seen.loss >= self.confidence) & ~(seen.margin > 0)
+        memory["hit"] = memory["hit"] | (fooled & (memory["inner"] > 0))
+        penalty, slope = self._penalty(move, memory["tau"], rows.threat.p)
         loss = penalty + memory["const"] * short
         pull = per_example(memory["const"] * (short > 0), move)
         gradient = (slope - pull * seen.slope) * derivative(memory["w"], box)
+        before = memory["w"]
         self._adam(memory, gradient)
-        ended = self.stalled(memory, loss) | (memory["inner"] >= self.iterations - 1)
+        still = self.stalled(memory, loss)
+        ended = still | (memory["inner"] >= self.iterations - 1)
         if rows.threat.p == 2:
-            memory["w"] = torch.where(wide(ended & ~last, move), memory["first"], memory["w"])
+            begin = self._next_start(rows, before, fooled, still)
+            memory["w"] = torch.where(wide(ended & ~last, move), begin, memory["w"])
             self.close(rows, ended)
         else:
-            ended = self._end_round(rows, seen, ended, loss)
+            ended = self._end_round(rows, fooled, ended, loss)
         for moment in ("mean", "square"):
             memory[moment] = memory[moment].masked_fill(wide(ended, move), 0.0)
         point = to_input(memory["w"], box)
         return torch.where(wide(last, point), rows.origin, point) if self.confidence else point
+
+    def _penalty(self, move: Tensor, tau: Tensor, p: float) -> tuple[Tensor, Tensor]:
+        """What a perturbation costs, (b,), and its slope."""
+        if p == 2:
+            return move.square().flatten(1).sum(dim=1), 2 * move
+        excess = move.abs() - per_example(tau, move)
+        return excess.clamp_min(0.0).flatten(1).sum(dim=1), move.sign() * (excess > 0)
+
+    def _next_start(self, rows: Rows, w: Tensor, fooled: Tensor, still: Tensor) -> Tensor:
+        """L2: where the next search begins, w (b, *E): at the smallest success so far, if there is
+        one and this search did not come to stand still."""
+        memory, size = rows.memory, norm(rows.point - rows.origin, 2)
+        better = fooled & (size < memory["least"])
+        memory["least"] = torch.where(better, size, memory["least"])
+        memory["best"] = torch.where(wide(better, w), w, memory["best"])
+        goes_on = ~still & (memory["least"] < math.inf)
+        return torch.where(wide(goes_on, w), memory["best"], memory["first"])
 
     def _adam(self, memory: Memory, gradient: Tensor) -> None:
         """One step of Adam on w, each row at its own count."""
@@ -214,10 +232,9 @@ class CarliniWagner(PenaltyAttack):
         scale = (memory["square"] / second).sqrt_().add_(small)
         memory["w"] = memory["w"] - self.learning_rate * memory["mean"] / first / scale
 
-    def _end_round(self, rows: Rows, seen: Seen, ended: Tensor, loss: Tensor) -> Tensor:
+    def _end_round(self, rows: Rows, fooled: Tensor, ended: Tensor, loss: Tensor) -> Tensor:
         """Linf: a lower tau after a success, a larger c after a failure; which rounds ended."""
         memory, const, tau = rows.memory, rows.memory["const"], rows.memory["tau"]
-        fooled = (seen.loss >= self.confidence) & ~(seen.margin > 0)
         if self.abort_early:
             ended = ended | (fooled & (loss < 1e-4 * const))
         size = norm(rows.point - rows.origin, math.inf)

@@ -6,14 +6,16 @@ moves the features p (and q) of largest saliency by theta,
     S(p, q) = max(alpha_p + alpha_q, 0) * max(-(beta_p + beta_q), 0),
 
 until the goal is reached, the allowed share of features has changed or no saliency is positive.
-Features that have reached the box are left out. Moving down, alpha and beta change signs.
+Features that have reached the box are left out. Moving down, alpha and beta change signs. A feature
+with less than theta of room in the box counts with the share of theta that it has.
 
 Symbols: Upsilon, the allowed share, is `most`; F are the logits or the probabilities.
 Source: Papernot et al. 2016, arXiv:1511.07528, alg 2 and 3; Carlini and Wagner 2017,
 arXiv:1608.04644, sec VII.B (on logits or probabilities).
-Departures: without targets the classes of the largest clean logits are tried in turn, and any wrong
-answer ends a walk; with `both` each step takes the better direction; a feature
-that went up never comes down again, nor the other way round.
+Departures: the slopes weighed by the room, where the published ones treat a feature just below the
+box as if it could go all the way; without targets the classes of the largest clean logits are tried
+in turn, and any wrong answer ends a walk; with `both` each step takes the better direction; a
+feature that went up never comes down again, nor the other way round.
 """
 
 from collections.abc import Callable
@@ -133,9 +135,10 @@ class JSMA(LockstepAttack):
         for sign, name in ((1.0, "up"), (-1.0, "down")):
             if self.direction not in (name, "both"):
                 continue
-            room = (point < high) & (point >= x) if sign > 0 else (point > low) & (point <= x)
-            allowed = (free & room).flatten(1)
-            score, *chosen = salient(sign * alpha, sign * beta, allowed, self.features)
+            room = (high - point) if sign > 0 else (point - low)
+            allowed = (free & (room > 0) & (sign * (point - x) >= 0)).flatten(1)
+            share = sign * (room.flatten(1) / self.theta).clamp(0.0, 1.0)
+            score, *chosen = salient(share * alpha, share * beta, allowed, self.features)
             move = torch.zeros_like(step)
             for place in chosen:
                 move.scatter_(1, place[:, None], sign * self.theta)

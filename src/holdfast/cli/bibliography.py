@@ -1,16 +1,20 @@
 """The papers behind everything that can be named, as BibTeX. Plain data: imports no more of it."""
 
 from holdfast.cli.attack_papers import PAPERS_OF_ATTACKS
+from holdfast.cli.training_papers import PAPERS_OF_TRAINING
 
-BIBTEX = PAPERS_OF_ATTACKS | {
-    "goodfellow2015": """@inproceedings{goodfellow2015,
+BIBTEX = (
+    PAPERS_OF_ATTACKS
+    | PAPERS_OF_TRAINING
+    | {
+        "goodfellow2015": """@inproceedings{goodfellow2015,
   title = {Explaining and Harnessing Adversarial Examples},
   author = {Goodfellow, Ian J. and Shlens, Jonathon and Szegedy, Christian},
   booktitle = {International Conference on Learning Representations},
   year = {2015},
   note = {arXiv:1412.6572}
 }""",
-    "madry2018": """@inproceedings{madry2018,
+        "madry2018": """@inproceedings{madry2018,
   title = {Towards Deep Learning Models Resistant to Adversarial Attacks},
   author = {Madry, Aleksander and Makelov, Aleksandar and Schmidt, Ludwig and Tsipras, Dimitris
             and Vladu, Adrian},
@@ -18,7 +22,7 @@ BIBTEX = PAPERS_OF_ATTACKS | {
   year = {2018},
   note = {arXiv:1706.06083}
 }""",
-    "tramer2018": """@inproceedings{tramer2018,
+        "tramer2018": """@inproceedings{tramer2018,
   title = {Ensemble Adversarial Training: Attacks and Defenses},
   author = {Tram{\\`e}r, Florian and Kurakin, Alexey and Papernot, Nicolas and Goodfellow, Ian and
             Boneh, Dan and McDaniel, Patrick},
@@ -26,14 +30,14 @@ BIBTEX = PAPERS_OF_ATTACKS | {
   year = {2018},
   note = {arXiv:1705.07204}
 }""",
-    "wong2020fast": """@inproceedings{wong2020fast,
+        "wong2020fast": """@inproceedings{wong2020fast,
   title = {Fast is better than free: Revisiting adversarial training},
   author = {Wong, Eric and Rice, Leslie and Kolter, J. Zico},
   booktitle = {International Conference on Learning Representations},
   year = {2020},
   note = {arXiv:2001.03994}
 }""",
-    "gowal2018": """@article{gowal2018,
+        "gowal2018": """@article{gowal2018,
   title = {On the Effectiveness of Interval Bound Propagation for Training Verifiably Robust
            Models},
   author = {Gowal, Sven and Dvijotham, Krishnamurthy and Stanforth, Robert and Bunel, Rudy and
@@ -42,7 +46,7 @@ BIBTEX = PAPERS_OF_ATTACKS | {
   journal = {arXiv preprint arXiv:1810.12715},
   year = {2018}
 }""",
-    "wong2018": """@inproceedings{wong2018,
+        "wong2018": """@inproceedings{wong2018,
   title = {Provable Defenses against Adversarial Examples via the Convex Outer Adversarial
            Polytope},
   author = {Wong, Eric and Kolter, J. Zico},
@@ -50,20 +54,20 @@ BIBTEX = PAPERS_OF_ATTACKS | {
   year = {2018},
   note = {arXiv:1711.00851}
 }""",
-    "wong2018scaling": """@inproceedings{wong2018scaling,
+        "wong2018scaling": """@inproceedings{wong2018scaling,
   title = {Scaling provable adversarial defenses},
   author = {Wong, Eric and Schmidt, Frank R. and Metzen, Jan Hendrik and Kolter, J. Zico},
   booktitle = {Advances in Neural Information Processing Systems},
   year = {2018},
   note = {arXiv:1805.12514}
 }""",
-    "duchi2008": """@inproceedings{duchi2008,
+        "duchi2008": """@inproceedings{duchi2008,
   title = {Efficient Projections onto the l1-Ball for Learning in High Dimensions},
   author = {Duchi, John and Shalev-Shwartz, Shai and Singer, Yoram and Chandra, Tushar},
   booktitle = {International Conference on Machine Learning},
   year = {2008}
 }""",
-    "lecun1998": """@article{lecun1998,
+        "lecun1998": """@article{lecun1998,
   title = {Gradient-based learning applied to document recognition},
   author = {LeCun, Yann and Bottou, L{\\'e}on and Bengio, Yoshua and Haffner, Patrick},
   journal = {Proceedings of the IEEE},
@@ -72,92 +76,92 @@ BIBTEX = PAPERS_OF_ATTACKS | {
   pages = {2278--2324},
   year = {1998}
 }""",
-    "xiao2017": """@article{xiao2017,
+        "xiao2017": """@article{xiao2017,
   title = {Fashion-{MNIST}: a Novel Image Dataset for Benchmarking Machine Learning Algorithms},
   author = {Xiao, Han and Rasul, Kashif and Vollgraf, Roland},
   journal = {arXiv preprint arXiv:1708.07747},
   year = {2017}
 }""",
-    "krizhevsky2009": """@techreport{krizhevsky2009,
+        "krizhevsky2009": """@techreport{krizhevsky2009,
   title = {Learning Multiple Layers of Features from Tiny Images},
   author = {Krizhevsky, Alex},
   institution = {University of Toronto},
   year = {2009}
 }""",
-    "netzer2011": """@inproceedings{netzer2011,
+        "netzer2011": """@inproceedings{netzer2011,
   title = {Reading Digits in Natural Images with Unsupervised Feature Learning},
   author = {Netzer, Yuval and Wang, Tao and Coates, Adam and Bissacco, Alessandro and Wu, Bo and
             Ng, Andrew Y.},
   booktitle = {NIPS Workshop on Deep Learning and Unsupervised Feature Learning},
   year = {2011}
 }""",
-    "alpaydin1998": """@misc{alpaydin1998,
+        "alpaydin1998": """@misc{alpaydin1998,
   title = {Optical Recognition of Handwritten Digits},
   author = {Alpaydin, Ethem and Kaynak, Cenk},
   howpublished = {UCI Machine Learning Repository},
   year = {1998}
 }""",
-    "he2016": """@inproceedings{he2016,
+        "he2016": """@inproceedings{he2016,
   title = {Deep Residual Learning for Image Recognition},
   author = {He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian},
   booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
   year = {2016},
   note = {arXiv:1512.03385}
 }""",
-    "he2016identity": """@inproceedings{he2016identity,
+        "he2016identity": """@inproceedings{he2016identity,
   title = {Identity Mappings in Deep Residual Networks},
   author = {He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian},
   booktitle = {European Conference on Computer Vision},
   year = {2016},
   note = {arXiv:1603.05027}
 }""",
-    "zagoruyko2016": """@inproceedings{zagoruyko2016,
+        "zagoruyko2016": """@inproceedings{zagoruyko2016,
   title = {Wide Residual Networks},
   author = {Zagoruyko, Sergey and Komodakis, Nikos},
   booktitle = {British Machine Vision Conference},
   year = {2016},
   note = {arXiv:1605.07146}
 }""",
-    "huang2017": """@inproceedings{huang2017,
+        "huang2017": """@inproceedings{huang2017,
   title = {Densely Connected Convolutional Networks},
   author = {Huang, Gao and Liu, Zhuang and van der Maaten, Laurens and Weinberger, Kilian Q.},
   booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
   year = {2017},
   note = {arXiv:1608.06993}
 }""",
-    "simonyan2015": """@inproceedings{simonyan2015,
+        "simonyan2015": """@inproceedings{simonyan2015,
   title = {Very Deep Convolutional Networks for Large-Scale Image Recognition},
   author = {Simonyan, Karen and Zisserman, Andrew},
   booktitle = {International Conference on Learning Representations},
   year = {2015},
   note = {arXiv:1409.1556}
 }""",
-    "beyer2022": """@article{beyer2022,
+        "beyer2022": """@article{beyer2022,
   title = {Better plain {ViT} baselines for {ImageNet}-1k},
   author = {Beyer, Lucas and Zhai, Xiaohua and Kolesnikov, Alexander},
   journal = {arXiv preprint arXiv:2205.01580},
   year = {2022}
 }""",
-    "devries2017": """@article{devries2017,
+        "devries2017": """@article{devries2017,
   title = {Improved Regularization of Convolutional Neural Networks with Cutout},
   author = {DeVries, Terrance and Taylor, Graham W.},
   journal = {arXiv preprint arXiv:1708.04552},
   year = {2017}
 }""",
-    "kingma2015": """@inproceedings{kingma2015,
+        "kingma2015": """@inproceedings{kingma2015,
   title = {Adam: A Method for Stochastic Optimization},
   author = {Kingma, Diederik P. and Ba, Jimmy},
   booktitle = {International Conference on Learning Representations},
   year = {2015},
   note = {arXiv:1412.6980}
 }""",
-    "sutskever2013": """@inproceedings{sutskever2013,
+        "sutskever2013": """@inproceedings{sutskever2013,
   title = {On the importance of initialization and momentum in deep learning},
   author = {Sutskever, Ilya and Martens, James and Dahl, George and Hinton, Geoffrey},
   booktitle = {International Conference on Machine Learning},
   year = {2013}
 }""",
-    "croce2020": """@inproceedings{croce2020,
+        "croce2020": """@inproceedings{croce2020,
   title = {Reliable evaluation of adversarial robustness with an ensemble of diverse
            parameter-free attacks},
   author = {Croce, Francesco and Hein, Matthias},
@@ -165,39 +169,39 @@ BIBTEX = PAPERS_OF_ATTACKS | {
   year = {2020},
   note = {arXiv:2003.01690}
 }""",
-    "carlini2017": """@inproceedings{carlini2017,
+        "carlini2017": """@inproceedings{carlini2017,
   title = {Towards Evaluating the Robustness of Neural Networks},
   author = {Carlini, Nicholas and Wagner, David},
   booktitle = {IEEE Symposium on Security and Privacy},
   year = {2017},
   note = {arXiv:1608.04644}
 }""",
-    "wong2020": """@phdthesis{wong2020,
+        "wong2020": """@phdthesis{wong2020,
   title = {Provable, structured, and efficient methods for robustness of deep networks to
            adversarial examples},
   author = {Wong, Eric},
   school = {Carnegie Mellon University},
   year = {2020}
 }""",
-    "rice2023": """@phdthesis{rice2023,
+        "rice2023": """@phdthesis{rice2023,
   title = {Methods for robust training and evaluation of deep neural networks},
   author = {Rice, Leslie},
   school = {Carnegie Mellon University},
   year = {2023}
 }""",
-    "liu2022": """@phdthesis{liu2022,
+        "liu2022": """@phdthesis{liu2022,
   title = {Towards verifiable, generalizable and efficient robust deep neural networks},
   author = {Liu, Chen},
   school = {EPFL},
   year = {2022}
 }""",
-    "andriushchenko2024": """@phdthesis{andriushchenko2024,
+        "andriushchenko2024": """@phdthesis{andriushchenko2024,
   title = {Understanding generalization and robustness in modern deep learning},
   author = {Andriushchenko, Maksym},
   school = {EPFL},
   year = {2024}
 }""",
-    "mcnemar1947": """@article{mcnemar1947,
+        "mcnemar1947": """@article{mcnemar1947,
   title = {Note on the sampling error of the difference between correlated proportions or
            percentages},
   author = {McNemar, Quinn},
@@ -207,7 +211,7 @@ BIBTEX = PAPERS_OF_ATTACKS | {
   pages = {153--157},
   year = {1947}
 }""",
-    "clopper1934": """@article{clopper1934,
+        "clopper1934": """@article{clopper1934,
   title = {The use of confidence or fiducial limits illustrated in the case of the binomial},
   author = {Clopper, C. J. and Pearson, E. S.},
   journal = {Biometrika},
@@ -216,23 +220,24 @@ BIBTEX = PAPERS_OF_ATTACKS | {
   pages = {404--413},
   year = {1934}
 }""",
-    "wightman2019": """@misc{wightman2019,
+        "wightman2019": """@misc{wightman2019,
   title = {{PyTorch} Image Models},
   author = {Wightman, Ross},
   year = {2019},
   howpublished = {\\url{https://github.com/huggingface/pytorch-image-models}}
 }""",
-    "torchvision2016": """@misc{torchvision2016,
+        "torchvision2016": """@misc{torchvision2016,
   title = {{TorchVision}: {PyTorch}'s Computer Vision library},
   author = {{TorchVision maintainers and contributors}},
   year = {2016},
   howpublished = {\\url{https://github.com/pytorch/vision}}
 }""",
-    "holdfast": """@software{holdfast,
+        "holdfast": """@software{holdfast,
   title = {holdfast: adversarial robustness of neural networks},
   author = {{The holdfast developers}}
 }""",
-}
+    }
+)
 
 PAPERS: dict[str, tuple[str, ...]] = {
     "holdfast": ("holdfast",),
@@ -290,7 +295,46 @@ PAPERS: dict[str, tuple[str, ...]] = {
     "pgd-at": ("madry2018", "wong2020"),
     "clp": ("kannan2018", "andriushchenko2024"),
     "lsq": ("kannan2018", "andriushchenko2024"),
+    "corner-pgd": ("andriushchenko2024",),
+    "trades": ("zhang2019trades", "zhang2019"),
+    "ar": ("zhang2019",),
+    "alp": ("kannan2018", "zhang2019"),
+    "mart": ("wang2020mart",),
+    "llr": ("qin2019",),
+    "grad-align": ("andriushchenko2020fast", "andriushchenko2024"),
+    "gradient-penalty": ("ross2018", "andriushchenko2024"),
+    "cure": ("moosavi2019", "andriushchenko2024"),
+    "awp": ("wu2020awp",),
+    "fgsm-dropout": ("vivek2020",),
+    "switch": ("wang2019fosc", "andriushchenko2024"),
+    "free": ("shafahi2019", "wong2020"),
+    "yopo": ("zhang2019yopo",),
+    "mixup": ("zhang2018mixup", "wong2020"),
+    "penalised": ("wong2020", "rice2023"),
+    "atta": ("zheng2020", "liu2022"),
+    "atas": ("huang2022", "liu2022"),
+    "adaptive-targets": ("liu2021", "liu2022"),
+    "sat": ("huang2020sat", "liu2022"),
+    "gairat": ("zhang2021gairat", "liu2022"),
+    "iat": ("balaji2019", "liu2022"),
+    "reweighted-tuning": ("liu2022",),
+    "catastrophic": ("wong2020", "andriushchenko2024", "liu2022"),
+    "robust-overfitting": ("rice2020", "rice2023"),
+    "alignment": ("andriushchenko2020fast",),
+    "linearization": ("andriushchenko2024",),
+    "dead-layers": ("liu2022",),
+    "accuracy": ("wong2020",),
+    "gradient-alignment": ("andriushchenko2020fast", "andriushchenko2024"),
+    "gradient-norms": ("huang2022", "liu2022"),
+    "linearization-error": ("andriushchenko2024",),
+    "perturbations": ("wong2020", "andriushchenko2024"),
+    "perturbation-cosine": ("andriushchenko2024",),
+    "loss-ratio": ("andriushchenko2024",),
+    "dead-units": ("liu2022",),
+    "loss-surface": ("liu2022",),
+    "noise-gain": ("andriushchenko2024",),
     "sgd": ("sutskever2013",),
+    "muon": ("jordan2024muon", "jordan2024"),
     "adam": ("kingma2015",),
     "pad-crop": (),
     "flip": (),
@@ -320,6 +364,8 @@ PAPERS: dict[str, tuple[str, ...]] = {
     "four_filter": ("andriushchenko2024",),
     "lenet": ("lecun1998", "liu2022"),
     "vgg16": ("simonyan2015",),
+    "speedrun_cnn": ("jordan2024",),
+    "ensemble": ("liu2022",),
     "resnet18": ("he2016",),
     "resnet34": ("he2016",),
     "resnet50": ("he2016",),

@@ -1,0 +1,163 @@
+"""The papers behind the training of robust networks, as BibTeX. Plain data: imports nothing."""
+
+PAPERS_OF_TRAINING = {
+    "zhang2019trades": """@inproceedings{zhang2019trades,
+  title = {Theoretically Principled Trade-off between Robustness and Accuracy},
+  author = {Zhang, Hongyang and Yu, Yaodong and Jiao, Jiantao and Xing, Eric P. and El Ghaoui,
+            Laurent and Jordan, Michael I.},
+  booktitle = {International Conference on Machine Learning},
+  year = {2019},
+  note = {arXiv:1901.08573}
+}""",
+    "zhang2019": """@mastersthesis{zhang2019,
+  title = {Enhancing Adversarial Robustness of Deep Neural Networks},
+  author = {Zhang, Jeffrey},
+  school = {Massachusetts Institute of Technology},
+  year = {2019}
+}""",
+    "wang2020mart": """@inproceedings{wang2020mart,
+  title = {Improving Adversarial Robustness Requires Revisiting Misclassified Examples},
+  author = {Wang, Yisen and Zou, Difan and Yi, Jinfeng and Bailey, James and Ma, Xingjun and Gu,
+            Quanquan},
+  booktitle = {International Conference on Learning Representations},
+  year = {2020}
+}""",
+    "qin2019": """@inproceedings{qin2019,
+  title = {Adversarial Robustness through Local Linearization},
+  author = {Qin, Chongli and Martens, James and Gowal, Sven and Krishnan, Dilip and Dvijotham,
+            Krishnamurthy and Fawzi, Alhussein and De, Soham and Stanforth, Robert and Kohli,
+            Pushmeet},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2019},
+  note = {arXiv:1907.02610}
+}""",
+    "andriushchenko2020fast": """@inproceedings{andriushchenko2020fast,
+  title = {Understanding and Improving Fast Adversarial Training},
+  author = {Andriushchenko, Maksym and Flammarion, Nicolas},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2020},
+  note = {arXiv:2007.02617}
+}""",
+    "ross2018": """@inproceedings{ross2018,
+  title = {Improving the Adversarial Robustness and Interpretability of Deep Neural Networks by
+           Regularizing their Input Gradients},
+  author = {Ross, Andrew Slavin and Doshi-Velez, Finale},
+  booktitle = {AAAI Conference on Artificial Intelligence},
+  year = {2018},
+  note = {arXiv:1711.09404}
+}""",
+    "moosavi2019": """@inproceedings{moosavi2019,
+  title = {Robustness via curvature regularization, and vice versa},
+  author = {Moosavi-Dezfooli, Seyed-Mohsen and Fawzi, Alhussein and Uesato, Jonathan and Frossard,
+            Pascal},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year = {2019},
+  note = {arXiv:1811.09716}
+}""",
+    "wu2020awp": """@inproceedings{wu2020awp,
+  title = {Adversarial Weight Perturbation Helps Robust Generalization},
+  author = {Wu, Dongxian and Xia, Shu-Tao and Wang, Yisen},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2020},
+  note = {arXiv:2004.05884}
+}""",
+    "vivek2020": """@inproceedings{vivek2020,
+  title = {Single-step Adversarial training with Dropout Scheduling},
+  author = {Vivek, B. S. and Babu, R. Venkatesh},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year = {2020},
+  note = {arXiv:2004.08628}
+}""",
+    "wang2019fosc": """@inproceedings{wang2019fosc,
+  title = {On the Convergence and Robustness of Adversarial Training},
+  author = {Wang, Yisen and Ma, Xingjun and Bailey, James and Yi, Jinfeng and Zhou, Bowen and Gu,
+            Quanquan},
+  booktitle = {International Conference on Machine Learning},
+  year = {2019},
+  note = {arXiv:2112.08304}
+}""",
+    "shafahi2019": """@inproceedings{shafahi2019,
+  title = {Adversarial Training for Free!},
+  author = {Shafahi, Ali and Najibi, Mahyar and Ghiasi, Amin and Xu, Zheng and Dickerson, John and
+            Studer, Christoph and Davis, Larry S. and Taylor, Gavin and Goldstein, Tom},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2019},
+  note = {arXiv:1904.12843}
+}""",
+    "zhang2019yopo": """@inproceedings{zhang2019yopo,
+  title = {You Only Propagate Once: Accelerating Adversarial Training via Maximal Principle},
+  author = {Zhang, Dinghuai and Zhang, Tianyuan and Lu, Yiping and Zhu, Zhanxing and Dong, Bin},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2019},
+  note = {arXiv:1905.00877}
+}""",
+    "zhang2018mixup": """@inproceedings{zhang2018mixup,
+  title = {mixup: Beyond Empirical Risk Minimization},
+  author = {Zhang, Hongyi and Cisse, Moustapha and Dauphin, Yann N. and Lopez-Paz, David},
+  booktitle = {International Conference on Learning Representations},
+  year = {2018},
+  note = {arXiv:1710.09412}
+}""",
+    "zheng2020": """@inproceedings{zheng2020,
+  title = {Efficient Adversarial Training with Transferable Adversarial Examples},
+  author = {Zheng, Haizhong and Zhang, Ziqi and Gu, Juncheng and Lee, Honglak and Prakash, Atul},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year = {2020},
+  note = {arXiv:1912.11969}
+}""",
+    "huang2022": """@article{huang2022,
+  title = {Fast Adversarial Training with Adaptive Step Size},
+  author = {Huang, Zhichao and Fan, Yanbo and Liu, Chen and Zhang, Weizhong and Zhang, Yong and
+            Salzmann, Mathieu and S{\\"u}sstrunk, Sabine and Wang, Jue},
+  journal = {arXiv preprint arXiv:2206.02417},
+  year = {2022}
+}""",
+    "liu2021": """@article{liu2021,
+  title = {On the Impact of Hard Adversarial Instances on Overfitting in Adversarial Training},
+  author = {Liu, Chen and Huang, Zhichao and Salzmann, Mathieu and Zhang, Tong and S{\\"u}sstrunk,
+            Sabine},
+  journal = {arXiv preprint arXiv:2112.07324},
+  year = {2021}
+}""",
+    "huang2020sat": """@inproceedings{huang2020sat,
+  title = {Self-Adaptive Training: beyond Empirical Risk Minimization},
+  author = {Huang, Lang and Zhang, Chao and Zhang, Hongyang},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2020},
+  note = {arXiv:2002.10319}
+}""",
+    "zhang2021gairat": """@inproceedings{zhang2021gairat,
+  title = {Geometry-aware Instance-reweighted Adversarial Training},
+  author = {Zhang, Jingfeng and Zhu, Jianing and Niu, Gang and Han, Bo and Sugiyama, Masashi and
+            Kankanhalli, Mohan},
+  booktitle = {International Conference on Learning Representations},
+  year = {2021},
+  note = {arXiv:2010.01736}
+}""",
+    "balaji2019": """@article{balaji2019,
+  title = {Instance adaptive adversarial training: Improved accuracy tradeoffs in neural nets},
+  author = {Balaji, Yogesh and Goldstein, Tom and Hoffman, Judy},
+  journal = {arXiv preprint arXiv:1910.08051},
+  year = {2019}
+}""",
+    "rice2020": """@inproceedings{rice2020,
+  title = {Overfitting in adversarially robust deep learning},
+  author = {Rice, Leslie and Wong, Eric and Kolter, J. Zico},
+  booktitle = {International Conference on Machine Learning},
+  year = {2020},
+  note = {arXiv:2002.11569}
+}""",
+    "jordan2024muon": """@misc{jordan2024muon,
+  title = {{Muon}: An optimizer for hidden layers in neural networks},
+  author = {Jordan, Keller and Jin, Yuchen and Boza, Vlado and You, Jiacheng and Cesista, Franz
+            and Newhouse, Laker and Bernstein, Jeremy},
+  year = {2024},
+  howpublished = {\\url{https://kellerjordan.github.io/posts/muon/}}
+}""",
+    "jordan2024": """@article{jordan2024,
+  title = {94\\% on {CIFAR-10} in 3.29 Seconds on a Single {GPU}},
+  author = {Jordan, Keller},
+  journal = {arXiv preprint arXiv:2404.00498},
+  year = {2024}
+}""",
+}
