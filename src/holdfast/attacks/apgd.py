@@ -21,7 +21,7 @@ from torch import Tensor
 
 from holdfast.attacks import apgd_l1
 from holdfast.attacks.attack import GradientAttack
-from holdfast.attacks.lanes import wide
+from holdfast.attacks.lanes import keep, wide
 from holdfast.attacks.protocol import Seen
 from holdfast.attacks.rows import Rows
 from holdfast.attacks.targets import likely
@@ -132,7 +132,7 @@ class APGD(GradientAttack):
         if bool(back.any()):
             point = torch.where(wide(back, point), memory["best"], point)
             gradient = torch.where(wide(back, point), memory["best_gradient"], gradient)
-        momentum = point - torch.where(wide(first, point), point, memory["previous"])
+        momentum = (point - memory["previous"]).mul_(wide(~first, point))
         memory["previous"] = point
         step = self._step(rows, gradient, memory["eta"])
         onward = _project(step.add_(point), rows)
@@ -188,9 +188,8 @@ def check_ball(threat: Threat, attack: str) -> None:
 def _remember(memory: dict[str, Tensor], point: Tensor, seen: Seen, first: Tensor) -> None:
     """Updates the best point and the count of steps on which the loss rose."""
     better = first | (seen.loss > memory["best_loss"])
-    memory["best"] = torch.where(wide(better, point), point, memory["best"])
-    gradient = torch.where(wide(better, point), seen.slope, memory["best_gradient"])
-    memory["best_gradient"] = gradient
+    keep(memory["best"], point, better)
+    keep(memory["best_gradient"], seen.slope, better)
     memory["best_loss"] = torch.where(better, seen.loss, memory["best_loss"])
     memory["checked_loss"] = torch.where(first, seen.loss, memory["checked_loss"])
     rises = memory["rises"] + (seen.loss > memory["last_loss"])

@@ -122,6 +122,7 @@ class _Search:
         self.outcome = torch.full_like(y, Outcome.UNDECIDED)
         if targets is None:
             self.outcome[self.found.winner < 0] = Outcome.MISCLASSIFIED
+        self.foresees = targets is None and getattr(attack, "foresees", False)
         self.settled = 0  # rises whenever a run ends: lanes look for free places only then
         self.finals: list[Final] = []
         self.unconfirmed: list[Tensor] = []
@@ -178,7 +179,9 @@ class _Search:
                 break
             lane.place(free[: len(taken[1])], *taken)
             changed = True
-        if changed and lane.rows is not None:
+        if self.foresees and lane.rows is not None:
+            lane.look_ahead()
+        if (changed or self.foresees) and lane.rows is not None:
             lane.rows.threat = self.threat.rows(lane.rows.example)
         lane.settled, lane.busy = self.settled, bool(lane.active.any())
         return lane.busy

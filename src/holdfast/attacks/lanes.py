@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from holdfast.attacks.foresight import Fan
 from holdfast.attacks.rows import Rows
 
 
@@ -34,6 +35,14 @@ class Lane:
         self.best_rank[slots] = math.inf
         self.active[slots] = True
 
+    def look_ahead(self) -> None:
+        """Deals the free places to the rows that walk."""
+        assert self.rows is not None
+        fan = Fan.over(self.active)
+        if fan is not None:
+            fan.open(self.rows)
+        self.rows.fan = fan
+
     def note(self, rank: Tensor, margin: Tensor, loss: Tensor) -> None:
         """Keeps the points just looked at where they rank lowest of their run so far."""
         assert self.rows is not None
@@ -41,9 +50,7 @@ class Lane:
         self.best_rank = torch.where(better, rank, self.best_rank)
         self.best_margin = torch.where(better, margin, self.best_margin)
         self.best_loss = torch.where(better, loss, self.best_loss)
-        self.best_point = torch.where(
-            wide(better, self.best_point), self.rows.point, self.best_point
-        )
+        keep(self.best_point, self.rows.point, better)
 
     def best(self, at: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Point, rank, margin and loss of the best of the rows `at`."""
@@ -75,6 +82,16 @@ class Final:
             torch.cat([part.looks for part in parts]),
             torch.cat(targets) if targets else None,
         )
+
+
+def keep(kept: Tensor, new: Tensor, which: Tensor) -> None:
+    """Overwrites the rows `which` (b,) of `kept` (b, *E) by those of `new`. On a CPU those
+    rows alone are copied, as they are commonly few; elsewhere counting them would wait."""
+    if kept.device.type != "cpu":
+        kept.copy_(torch.where(wide(which, kept), new, kept))
+        return
+    rows = which.nonzero()[:, 0]
+    kept.index_copy_(0, rows, new.index_select(0, rows))
 
 
 def wide(mask: Tensor, like: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 import torch
 from torch import Tensor
 
+from holdfast.attacks.foresight import Fan
 from holdfast.core.random import Keys
 from holdfast.threats.protocol import Threat
 
@@ -33,6 +34,7 @@ class Rows:
         threat: the threat of these rows.
         memory: what the attack carries from step to step, each (b, ...).
         inside: (b,) bool, rows whose point may be an answer; None for all.
+        fan: which places look ahead for which rows; None for none.
     """
 
     example: Tensor
@@ -47,6 +49,7 @@ class Rows:
     threat: Threat
     memory: dict[str, Tensor] = field(default_factory=dict)
     inside: Tensor | None = None
+    fan: Fan | None = None
 
     def __len__(self) -> int:
         return len(self.example)

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks.attack import ScoreAttack
+from holdfast.attacks.lanes import keep
 from holdfast.attacks.protocol import Seen
 from holdfast.attacks.rows import Rows
 from holdfast.attacks.square_l1 import propose_l1, start_l1
@@ -32,15 +33,17 @@ from holdfast.attacks.square_linf import propose_linf, start_linf
 from holdfast.attacks.square_schedule import Plan, Schedule, plan
 from holdfast.attacks.square_update import Draw, Update
 from holdfast.core.errors import UnsupportedThreat
+from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys
 from holdfast.core.recipes import Count, From, Range, hyperparameters
 from holdfast.losses.catalogue import LOSSES
 from holdfast.losses.cross_entropy import cross_entropy
-from holdfast.losses.margin import margin_loss
+from holdfast.losses.margin import Margin, margin_loss
 from holdfast.losses.protocol import Loss
 from holdfast.threats.protocol import Threat
 from holdfast.threats.radius import per_feature
 
+Look = tuple[Tensor, Tensor, Tensor | None]
 Start = Callable[[Rows, Plan, Update], Tensor]
 Propose = Callable[[Rows, Plan, Update, Draw, Tensor], Tensor]
 _LINF = float("inf")
@@ -71,7 +74,9 @@ class Square(ScoreAttack):
 
     Guarantee: asks for scores only; the best loss never falls; success is re-checked; robust
         accuracy never rises with `restarts`.
-    Cost: per example at most restarts * queries + 2 forwards, no backwards.
+    Cost: per example at most restarts * queries + 2 forwards, no backwards. Where the loss is the
+        margin, free places of a block ask ahead (see `foresight`); what is then not used counts as
+        padding.
     Needs: scores; a ball with a finite radius, the same for all features where it is l2 or l1.
 
     Raises:
@@ -109,6 +114,20 @@ class Square(ScoreAttack):
         """Restarts."""
         return self.restarts
 
+    @property
+    def foresees(self) -> bool:
+        """Whether a proposal whose loss is no larger changes nothing at all: if it is the margin,
+        by which points are ranked."""
+        return self.loss is None or isinstance(self.loss, Margin)
+
+    def look(self, model: FrozenModel, rows: Rows) -> Look:
+        """Logits and objective at the proposals; rows with places ahead go on to the first that
+        matters."""
+        logits, loss, gradient = super().look(model, rows)
+        if rows.fan is not None:
+            rows.fan.skip(rows, loss <= rows.memory["best_loss"], self.steps, logits, loss)
+        return logits, loss, gradient
+
     def begin(self, rows: Rows) -> Tensor:
         """The start of the threat's norm."""
         check(rows.threat)
@@ -123,9 +142,11 @@ class Square(ScoreAttack):
     def advance(self, rows: Rows, seen: Seen) -> Tensor:
         """Keeps the last proposal if its loss is larger than the best one's, and makes the next."""
         best, best_loss = rows.memory["best"], rows.memory["best_loss"]
-        better = (seen.loss > best_loss).nonzero()[:, 0]
-        best.index_copy_(0, better, rows.point.index_select(0, better))
-        best_loss.index_copy_(0, better, seen.loss.index_select(0, better))
+        better = seen.loss > best_loss
+        keep(best, rows.point, better)
+        keep(best_loss, seen.loss, better)
+        if rows.fan is not None:
+            rows.fan.follow(rows, best, best_loss)
         _, propose = _MOVES[rows.threat.p]
         return propose(rows, self._plan(rows), self.update, self._draw(rows), best.clone())
 

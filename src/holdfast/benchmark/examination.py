@@ -33,6 +33,7 @@ from holdfast.threats.protocol import Threat
 
 _SAMPLE = 32
 _SMALLEST = 16
+_FORESEEN = 64  # for attacks that fill free places by looking ahead
 _PAUSE = 0.1  # seconds between signs of life
 _BOUND_COST = 3  # forwards that an interval bound takes, about
 Tell = Callable[[str, int, int], None]
@@ -143,10 +144,13 @@ class Examination:
         self._stage(search, at, keep)
 
     def _fitting(self, step: Step, examples: int) -> FrozenModel:
-        """The model in blocks no larger than a step on few examples can fill: its shape depends on
-        how many examples all processes have in it, as the step itself does."""
+        """The model in blocks no larger than a step on few examples can fill, also by looking
+        ahead: its shape depends on how many examples all processes have in it, as the step itself
+        does."""
         runs = getattr(step.attack, "runs", lambda classes: 1)(self.classes)
-        block, most = _SMALLEST, self.frozen.block or _SMALLEST
+        least = _FORESEEN if getattr(step.attack, "foresees", False) else _SMALLEST
+        most = self.frozen.block or _SMALLEST
+        block = min(least, most)
         while block < min(most, examples * runs):
             block *= 2
         if block >= most:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
+from holdfast.core.convolutions import input_gradient
 from holdfast.core.counting import PassCounter
 from holdfast.core.errors import InputError, OutOfMemory, described
 
@@ -130,7 +131,7 @@ class FrozenModel:
             values = value(logits)
             gradient = torch.zeros_like(x)
             if values.requires_grad:
-                (gradient,) = torch.autograd.grad(values.sum(), x, materialize_grads=True)
+                gradient = input_gradient(values.sum(), x)
         self.passes.backwards += len(x)
         return logits.detach(), values.detach(), gradient
 
@@ -148,9 +149,7 @@ class FrozenModel:
             logits = self._call(x)
             values = logits.gather(1, classes)
             for place in range(classes.shape[1]) if values.requires_grad else ():
-                (gradients[:, place],) = torch.autograd.grad(
-                    values[:, place].sum(), x, retain_graph=True, materialize_grads=True
-                )
+                gradients[:, place] = input_gradient(values[:, place].sum(), x, retain=True)
         self.passes.backwards += classes.numel()
         return logits.detach(), gradients
 
