@@ -35,6 +35,7 @@ from holdfast.models.registry import build_model
 from holdfast.runs.environment import environment
 from holdfast.threats import Linf
 from holdfast.training.batches import Batches
+from holdfast.training.course import Stretch
 from holdfast.training.distributed import World
 from holdfast.training.recipe import Recipe
 from holdfast.training.trainer import Parts, Trainer
@@ -172,11 +173,11 @@ def ours(x: Tensor, y: Tensor, kind: str, mode: str, width: int) -> Step:
             recipe=recipe,
             network=network(width).to(memory_format=torch.channels_last),
             threat=Linf(EPS),
-            batches=batches,
+            stretches=[Stretch(1000, batches)],
             validator=None,
             world=world,
             chance=0.1,
-            checkpoints=None,
+            folder=None,
             metrics=None,
             listener=None,
             log_every=10**9,

@@ -28,6 +28,7 @@ extensions = [
     "api_pages",
     "catalogue_tables",
     "house_docstrings",
+    "reproduction_tables",
 ]
 exclude_patterns = [
     "_build",

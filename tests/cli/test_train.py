@@ -34,6 +34,17 @@ def test_json_is_the_record(here, run_command):
     assert found == Run.open("runs/x").read_result()
 
 
+def test_a_range_test_suggests_a_rate_and_trains_nothing(here, run_command):
+    asked = ("train", "digits-standard", "--limit", "300", "--range-test")
+    before = sorted(here.rglob("*"))
+    found = json.loads(run_command(*asked, "--json").out)
+    assert 1e-4 < found["suggestion"] < 10
+    assert len(found["rates"]) == len(found["losses"])
+    answer = run_command(*asked)
+    assert f"largest rate that lowered the loss: {found['suggestion']:.2g}" in answer.out
+    assert sorted(here.rglob("*")) == before
+
+
 def test_training_starts_from_given_weights(here, run_command):
     model = build_model("digits_conv", seed=5)
     save_model("start.safetensors", model)

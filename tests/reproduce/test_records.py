@@ -46,7 +46,8 @@ def test_rows_have_names_of_their_own_and_published_figures_a_line(entry):
 def test_every_recipe_of_a_training_builds(entry, tmp_path):
     for size in entry.sizes:
         for row in entry.rows(size):
-            assert row.build(0, tmp_path).seed == 0
+            if isinstance(row, TrainedRow):
+                assert row.build(0, tmp_path).seed == 0
 
 
 @each_entry

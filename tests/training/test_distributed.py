@@ -50,22 +50,37 @@ def test_the_policy_of_batch_norm_is_recorded():
     assert synchronised(net, "sync", two) is net
 
 
+SHIFTED = {"validation": 6, "augment": [{"kind": "pad-crop", "padding": 1}, "flip"]}
+LONGER = {"data": SHIFTED, "training": {"epochs": 4}}
+CASES = {
+    "standard": {"objective": "standard"},
+    "fgsm-rs": {"objective": "fgsm-rs"},
+    "interval": {"objective": "interval"},
+    "yopo": {"objective": {"kind": "yopo", "rounds": 2, "inner": 2}},
+    "trades": {"objective": {"kind": "trades", "steps": 2}},
+    "grad-align": {"objective": "grad-align"},
+    "atta": {"objective": {"kind": "atta", "reset": 3}, **LONGER},
+    "atas": {"objective": {"kind": "atas", "warmup": 1, "reset": 3}, **LONGER},
+}
+"""Objectives that several processes train alike; the last two remember each example."""
+
 WORK = """
 import os, sys, torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 from holdfast.runs import Run
 from holdfast.training import train
+from training.test_distributed import CASES
 from training.tiny import examples, network, recipe, weights
 rank = int(os.environ["RANK"])
-for name in ("standard", "fgsm-rs", "interval"):
+for name, changes in CASES.items():
     out = sys.argv[2] + "/" + name
     if rank == 0:
         run = Run.create("train", "tiny", "noise", path=out)
     torch.distributed.is_initialized() or torch.distributed.init_process_group("gloo")
     torch.distributed.barrier()
     given = {"data": examples(29), "model": network(), "run": Run.open(out)}
-    result = train(recipe(name), device="cpu", **given)
+    result = train(recipe(**changes), device="cpu", **given)
     torch.save((weights(result.model), result.history[-1]["loss"], result.batch_norm),
                f"{out}-{rank}.pt")
 torch.distributed.destroy_process_group()
@@ -82,11 +97,11 @@ def test_two_processes_train_what_one_does(tmp_path):
         [*launch, script, root, tmp_path], capture_output=True, text=True, timeout=250
     )
     assert done.returncode == 0, done.stderr
-    for name in ("standard", "fgsm-rs", "interval"):
-        one = train(recipe(name), data=examples(29), model=network(), device="cpu")
+    for name, changes in CASES.items():
+        one = train(recipe(**changes), data=examples(29), model=network(), device="cpu")
         found = [torch.load(tmp_path / f"{name}-{rank}.pt") for rank in (0, 1)]
-        assert torch.equal(found[0][0], found[1][0])
-        assert torch.allclose(found[0][0], weights(one.model), atol=2e-5)
+        assert torch.equal(found[0][0], found[1][0]), name
+        assert torch.allclose(found[0][0], weights(one.model), atol=2e-5), name
         assert found[0][1] == pytest.approx(one.history[-1]["loss"], rel=1e-4)
         assert found[0][2] == "none"
         assert (tmp_path / name / "checkpoints" / "last.safetensors").is_file()

@@ -14,9 +14,8 @@ from holdfast.core.errors import InputError, RunConflict
 from holdfast.data import ImageData
 from holdfast.models import load_model, weights_hash
 from holdfast.runs import Metrics, Run
-from holdfast.training import build_for, load_recipe, train
+from holdfast.training import load_recipe, train
 from holdfast.training.events import EpochDone, Started, StepDone
-from holdfast.training.recipe import ModelSpec
 from training.tiny import examples, network, recipe, weights
 
 TESTS = Path(__file__).parents[1]
@@ -213,14 +212,6 @@ def test_what_does_not_go_together_is_refused():
         trained(diverging, log_every=1)
 
 
-def test_networks_are_built_for_the_data():
-    data = examples(5)
-    net = build_for(ModelSpec(name="mlp", options={"hidden": [7]}), data, seed=0)
-    assert net(data.inputs()).shape == (5, 3)
-    other = build_for(ModelSpec(name="mlp", options={"hidden": [7], "classes": 4}), data, seed=0)
-    assert other(data.inputs()).shape == (5, 4)
-
-
 class Stop(Exception):
     """Stands for a kill: nothing is saved on the way out."""
 
@@ -385,3 +376,110 @@ def test_examples_of_any_kind_are_taken():
     pair = (data.inputs(), data.labels)
     assert isinstance(data, ImageData)
     assert trained(data=pair).steps == trained(data=data).steps
+
+
+def test_the_choice_may_be_made_on_training_points_between_epochs(tmp_path):
+    run = run_at(tmp_path / "run")
+    selection = {"on": "train", "every_steps": 2, "examples": 9, "attack": "pgd-3-1"}
+    schedule = {"kind": "steps", "values": [0.05, 0.0, 0.0]}  # what comes later is no better
+    training = {"epochs": 3, "schedule": schedule}
+    what = recipe("fgsm-rs", training=training, selection=selection)
+    events = []
+    result = trained(what, run=run, on_event=events.append)
+    assert result.selected_on == "train"
+    assert events[0].examples == 29  # nothing is held out
+    assert result.steps == 3 * 6
+    records = Metrics.read(run.metrics_file)
+    looks = [each for each in records if each["event"] == "validation"]
+    assert [each["step"] for each in looks] == list(range(2, 18, 2))
+    assert ["robust_accuracy" in epoch for epoch in result.history] == [False, False, True]
+    everything = [each["robust_accuracy"] for each in (*looks, result.history[-1])]
+    assert result.best["robust"] == max(everything)
+    assert result.chosen_epoch == result.best["epoch"] <= 2
+    assert looks[result.chosen_step // 2 - 1]["robust_accuracy"] == result.best["robust"]
+    found = {**what.selection.__dict__, "every_steps": None, "choose": "last"}
+    shorter = trained(replace(what, selection=replace(what.selection, **found)))
+    assert shorter.selected_on == "nothing"
+
+
+def test_a_choice_between_epochs_survives_an_interruption(tmp_path):
+    selection = {"on": "train", "every_steps": 2, "examples": 9}
+    what = recipe("fgsm-rs", training={"epochs": 3, "keep_every": 1}, selection=selection)
+    whole = trained(what, run=run_at(tmp_path / "whole"), log_every=1)
+    run = run_at(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        trained(what, run=run, on_event=stopping(8, KeyboardInterrupt), log_every=1)
+    result = trained(what, run=run, resume=True, log_every=1)
+    assert torch.equal(weights(whole.model), weights(result.model))
+    assert (whole.best, whole.history) == (result.best, result.history)
+
+
+def test_phases_have_batches_and_rates_of_their_own():
+    phases = [
+        {"epochs": 2, "batch_size": 8, "rates": [[0, 0], [1, 0.4], [2, 0.04]]},
+        {"epochs": 1, "batch_size": 4, "rates": [[0, 0.04], [1, 0.004]]},
+    ]
+    events = []
+    optimizer = {"kind": "sgd", "weight_decay": 1e-4, "decay": "weights"}
+    what = recipe(training={"epochs": 3, "phases": phases, "optimizer": optimizer})
+    result = trained(what, on_event=events.append, log_every=1)
+    steps = [event for event in events if isinstance(event, StepDone)]
+    assert len(steps) == result.steps == 3 + 3 + 6
+    assert steps[2].learning_rate == 0.4
+    assert steps[5].learning_rate == pytest.approx(0.04)
+    assert steps[-1].learning_rate == pytest.approx(0.004)
+    assert steps[6].learning_rate == pytest.approx(0.04 - 0.036 / 6)
+    assert result.forwards == events[0].forwards == 23 * 3
+    with pytest.raises(InputError, match="epochs=4: is not the 3 of its phases"):
+        recipe(training={"epochs": 4, "phases": phases})
+
+
+def test_one_phase_is_plain_training_to_the_bit():
+    plain = trained(recipe("fgsm-rs"))
+    phased = trained(recipe("fgsm-rs", training={"phases": [{"epochs": 2, "batch_size": 5}]}))
+    assert torch.equal(weights(plain.model), weights(phased.model))
+
+
+def test_small_images_first_on_a_folder_of_images(tmp_path):
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 4)):
+        for label, name in enumerate(("dark", "light")):
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 100, (20, 24, 3), dtype=np.uint8) + 150 * label
+                image = Image.fromarray(pixels.astype(np.uint8))
+                image.save(tmp_path / split / name / f"{number}.png")
+    phases = [
+        {"epochs": 3, "batch_size": 8, "resize": 10, "crop": 8},
+        {"epochs": 2, "batch_size": 4, "resize": 16, "crop": 12},
+        {"epochs": 1, "batch_size": 3, "crop": 16},
+    ]
+    what = recipe(
+        {"kind": "fgsm-rs"},
+        threat="linf:2/255",
+        model={"name": "resnet18", "options": {"width": 4}},
+        data={"name": str(tmp_path), "validation": 4, "augment": ["flip"]},
+        training={"epochs": 6, "phases": phases, "optimizer": "adam"},
+    )
+    result = train(what, device="cpu")
+    assert result.steps == 3 * 3 + 2 * 5 + 7
+    assert result.history[-1]["loss"] < result.history[0]["loss"]
+    assert result.history[-1]["accuracy"] > 0.7
+
+
+def test_the_result_may_be_the_ensemble_of_periods(tmp_path):
+    schedule = {"kind": "periodic", "schedule": {"kind": "linear", "start": 0.02, "end": 0.0}}
+    training = {"epochs": 4, "schedule": schedule, "ensemble": "periods", "keep_every": 1}
+    what = recipe("fgsm-rs", training=training)
+    whole = trained(what, run=run_at(tmp_path / "whole"), log_every=1)
+    assert whole.selected_on == "nothing"
+    files = [tmp_path / "whole" / "checkpoints" / f"epoch-00{i}.safetensors" for i in (2, 3, 4)]
+    for member, file in zip(whole.model.members, files, strict=True):
+        assert torch.equal(weights(member), weights(load_model(file)[0]))
+    run = run_at(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        trained(what, run=run, on_event=stopping(13, KeyboardInterrupt), log_every=1)
+    result = trained(what, run=run, resume=True, log_every=1)
+    assert torch.equal(weights(whole.model), weights(result.model))

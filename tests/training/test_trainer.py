@@ -4,6 +4,7 @@ import torch
 from holdfast.data import Augment
 from holdfast.threats import Linf
 from holdfast.training.batches import Batches
+from holdfast.training.course import Stretch
 from holdfast.training.distributed import World
 from holdfast.training.events import StepDone
 from holdfast.training.interrupts import Interrupts
@@ -16,16 +17,17 @@ ALONE = World(0, 1, torch.device("cpu"))
 def trainer(what, net, listener=None):
     data = examples(23)
     spec = what.training
+    batches = Batches(data, spec.batch_size, seed=3, augment=Augment(), world=ALONE)
     return Trainer(
         Parts(
             recipe=what,
             network=net.train(),
             threat=Linf(0.1),
-            batches=Batches(data, spec.batch_size, seed=3, augment=Augment(), world=ALONE),
+            stretches=[Stretch(spec.epochs, batches)],
             validator=None,
             world=ALONE,
             chance=1 / 3,
-            checkpoints=None,
+            folder=None,
             metrics=None,
             listener=listener,
             log_every=1,
@@ -48,13 +50,13 @@ def test_the_steps_are_those_of_torch_written_out():
     made = run(what, ours)
     reference = torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.9, weight_decay=0.01)
     for step in range(10):
-        batch = made.parts.batches.batch(*divmod(step, 5))
+        batch = made.course.batch(made.course.at(step))
         reference.zero_grad()
         torch.nn.functional.cross_entropy(theirs(batch.x), batch.y).backward()
         reference.step()
     assert torch.equal(weights(ours), weights(theirs))
     assert made.done == made.steps == 10
-    assert made.shown() == 46
+    assert made.course.shown(made.done) == 46
 
 
 def test_the_figures_are_means_over_examples():
@@ -82,5 +84,5 @@ def test_the_average_is_what_is_kept():
     made = run(recipe(training={"average": 0.9}), network())
     assert made.kept is made.average.network
     assert made.average.updates == 10
-    assert all(torch.equal(v, made.chosen[k]) for k, v in made.kept.state_dict().items())
+    assert all(torch.equal(v, made.keeper.chosen[k]) for k, v in made.kept.state_dict().items())
     assert run(recipe(), network()).average is None

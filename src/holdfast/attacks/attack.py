@@ -105,8 +105,12 @@ class GradientAttack:
         Args:
             start: (B, *E) where the run begins, taken as it is; None is the attack's own start.
 
-        Cost: `steps` forwards and backwards per example; nothing is checked or re-evaluated.
+        Cost: `steps` forwards and backwards per example; no result is checked or re-evaluated.
+
+        Raises:
+            UnsupportedThreat: the attack cannot move in the threat.
         """
+        self.check(threat)
         return ascend(self, frozen, x, y, threat, keys=keys, start=start)
 
     def check(self, threat: Threat) -> None:

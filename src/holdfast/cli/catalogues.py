@@ -20,11 +20,13 @@ from holdfast.cli.running import check_out
 from holdfast.core.catalogue import Entry
 from holdfast.core.errors import InputError
 from holdfast.data.catalogue import DATASETS
+from holdfast.measures.catalogue import MEASURES
 from holdfast.models.catalogue import MODELS
 from holdfast.runs import atomic
 from holdfast.runs.atomic import shown
 from holdfast.threats.catalogue import THREATS
 from holdfast.training.catalogue import OPTIMIZERS
+from holdfast.training.monitors.catalogue import MONITORS
 from holdfast.training.objectives.catalogue import OBJECTIVES
 
 NOUNS = {
@@ -36,6 +38,8 @@ NOUNS = {
     "data": (DATASETS, "data sets by name", "digits"),
     "objectives": (OBJECTIVES, "what a recipe can train for", "pgd-at"),
     "optimizers": (OPTIMIZERS, "what a recipe can train with", "adam"),
+    "monitors": (MONITORS, "what can be watched while a network trains", "catastrophic"),
+    "measures": (MEASURES, "what can be measured of a network on examples", "gradient-alignment"),
 }
 Name = Annotated[str, typer.Argument(metavar="NAME")]
 

@@ -32,6 +32,9 @@ def train(
     out: options.Out = None,
     json: options.Json = False,
     dry_run: options.DryRun = False,
+    range_test: Annotated[
+        bool, typer.Option("--range-test", help="Only find the largest useful learning rate.")
+    ] = False,
     seed: options.OwnSeed = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -51,6 +54,8 @@ def train(
         from holdfast.cli.planning import plan_training
 
         return plan_training(resolved, data_dir=data_dir, device=place, json=json)
+    if range_test:
+        return _range_test(resolved, init, data_dir, place, threads, json)
     name, data = resolved.name, resolved.data.name
     with kept_run("train", name, data, run, resume=resume, out=out) as kept:
         result = _train(resolved, kept, init, data_dir, place, threads, resume, quiet)
@@ -95,6 +100,41 @@ def _train(
             )
         finally:
             progress.close()
+
+
+def _range_test(
+    recipe: Any,
+    init: str | None,
+    data_dir: str | None,
+    device: str | None,
+    count: int | None,
+    json: bool,
+) -> int:
+    """Shows the largest learning rate that still lowers the loss, and how the loss went."""
+    from dataclasses import asdict
+
+    from holdfast.cli.evaluate import threads
+    from holdfast.training.rates import range_test_of
+
+    with threads(count):
+        model = _initial(recipe, init, data_dir)
+        found = range_test_of(recipe, model=model, data_dir=data_dir, device=device)
+    if json:
+        output.emit_json(asdict(found))
+        return 0
+    every = max(1, len(found.rates) // 10)
+    rows = [
+        (f"{found.rates[i]:.2g}", f"{found.smoothed[i]:.4f}")
+        for i in range(0, len(found.rates), every)
+    ]
+    output.emit_table(f"{recipe.name}: loss by learning rate", ("rate", "loss"), rows)
+    if found.suggestion is None:
+        output.emit(
+            "no rate lowered the loss: the lowest is too large, or nothing is to be learned"
+        )
+    else:
+        output.emit(f"largest rate that lowered the loss: {found.suggestion:.2g}")
+    return 0
 
 
 def _initial(recipe: Any, init: str | None, data_dir: str | None) -> Any:

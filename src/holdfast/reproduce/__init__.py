@@ -11,9 +11,10 @@ from holdfast.core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "REPRODUCTIONS": ".catalogue",
         "Claim": ".records",
+        "ComputedRow": ".computations",
         "Finding": ".records",
+        "REPRODUCTIONS": ".catalogue",
         "Reproduction": ".records",
         "Row": ".records",
         "Size": ".records",

@@ -162,6 +162,7 @@ def page(result: Mapping[str, Any], figure: str) -> str:
         "</ul><h2>Rows</h2>",
         _table(*_trainings(result)) if _has(result, "recipe") else "",
         _table(*_attacks(result)) if _has(result, "subject") else "",
+        _table(*_computations(result)) if _has(result, "computes") else "",
     ]
     head = f'<meta charset="utf-8"><title>{escape(entry["title"])}</title><style>{_STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>'
@@ -197,6 +198,12 @@ def _trainings(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         if "recipe" in row
     ]
     return ["row", "recipe", "changes", "tuned from", "seeds", "CPU seconds"], cells
+
+
+def _computations(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    rows = [row for row in result["rows"] if "computes" in row]
+    cells = [[row["row"], row["computes"], shown("", row["cpu_seconds"])] for row in rows]
+    return ["row", "what is computed", "CPU seconds"], cells
 
 
 def _attacks(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:

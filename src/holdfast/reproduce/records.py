@@ -1,8 +1,8 @@
 """What a reproduction is made of: sizes, rows, published numbers, claims; and what a run finds.
 
-A *row* is one attack on one network, or one training (`trainings.TrainedRow`); a *line* is what a
-table shows, by default one per row. All are frozen records; the only verb is
-`holdfast.reproduce.running.run`.
+A *row* is one attack on one network, one training (`trainings.TrainedRow`), or a computation
+(`computations.ComputedRow`); a *line* is what a table shows, by default one per row. All are frozen
+records; the only verb is `holdfast.reproduce.running.run`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +14,7 @@ from torch import Tensor
 from holdfast.attacks.attack import Attack
 from holdfast.core.errors import unknown_name
 from holdfast.measures.queries import Queries
+from holdfast.reproduce.computations import ComputedRow
 from holdfast.reproduce.subjects import Subject
 from holdfast.reproduce.trainings import TrainedRow, line_of
 
@@ -133,7 +134,8 @@ class Finding:
         outcomes: of each attack that ran, example by example.
         lines: the figures of each line.
         columns: all that was kept of each row: of an attack by example (`index`, `queries`,
-            `x_adv`, ...), of a training by seed (see `trainings.trained`).
+            `x_adv`, ...), of a training by seed (see `trainings.trained`), of a
+            computation as it says.
         skipped: why a row did not run.
         seconds: of each row that ran in this process from the beginning.
         size: how large it was.
@@ -169,7 +171,7 @@ class Reproduction:
         needs: data, models, packages of the published setting.
         setting: what was published, in words.
         sizes: at which it runs.
-        rows: the attacks or trainings of a size.
+        rows: the attacks, trainings or computations of a size, in order.
         published: figures by line and measure.
         measures: the columns of its table.
         claims: what the source claims, judged at any size but `quick`.
@@ -186,7 +188,7 @@ class Reproduction:
     needs: tuple[str, ...]
     setting: str
     sizes: tuple[Size, ...]
-    rows: Callable[[Size], Sequence[Row | TrainedRow]]
+    rows: Callable[[Size], Sequence[Row | TrainedRow | ComputedRow]]
     published: Mapping[str, Figures]
     claims: tuple[Claim, ...]
     draw: Callable[[Finding, "Reproduction"], "Figure"]

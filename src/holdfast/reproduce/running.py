@@ -20,6 +20,7 @@ from holdfast.core.frozen import FrozenModel, default_block, device_of
 from holdfast.core.random import Keys
 from holdfast.core.results import AttackResult, Outcome
 from holdfast.measures.queries import Queries
+from holdfast.reproduce.computations import Bench, ComputedRow, computed
 from holdfast.reproduce.page import markdown, page, svg
 from holdfast.reproduce.records import NOT_PUBLISHED, Finding, Reproduction, Row, Size
 from holdfast.reproduce.subjects import Loaded, Place, Subject
@@ -94,11 +95,9 @@ def _compute(
         for number, row in enumerate(rows):
             tell(f"{number + 1} of {len(rows)}: {row.name}")
             began = time.process_time()
-            if isinstance(row, TrainedRow):
-                store, data_dir = place.store, place.data_dir
-                columns[row.name] = trained(
-                    row, store, images=images, seed=seed, data_dir=data_dir, device=device
-                )
+            if not isinstance(row, Row):
+                bench = Bench(place=place, images=images, seed=seed, device=device)
+                columns[row.name] = _made(row, bench)
                 seconds[row.name] = time.process_time() - began
                 continue
             if row.subject not in loaded:
@@ -120,6 +119,20 @@ def _compute(
         size=size,
         skipped=skipped,
         seconds=seconds,
+    )
+
+
+def _made(row: TrainedRow | ComputedRow, bench: Bench) -> Rows:
+    """What a training or a computation finds."""
+    if isinstance(row, ComputedRow):
+        return computed(row, bench)
+    return trained(
+        row,
+        bench.place.store,
+        images=bench.images,
+        seed=bench.seed,
+        data_dir=bench.place.data_dir,
+        device=bench.device,
     )
 
 
@@ -223,10 +236,10 @@ def _result(entry: Reproduction, finding: Finding, images: int, seed: int) -> di
     }
 
 
-def _record(row: Row | TrainedRow, finding: Finding) -> dict[str, Any]:
+def _record(row: Row | TrainedRow | ComputedRow, finding: Finding) -> dict[str, Any]:
     """One row of the record."""
     seconds = {"cpu_seconds": finding.seconds.get(row.name)}
-    if isinstance(row, TrainedRow):
+    if not isinstance(row, Row):
         found = finding.columns[row.name]
         return row.to_dict() | {key: each.tolist() for key, each in found.items()} | seconds
     return {

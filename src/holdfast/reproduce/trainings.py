@@ -165,7 +165,8 @@ def _one(
     recipe = row.build(seed, store)
     resume = (kept.checkpoints / checkpoints.LAST).exists()
     result = train(recipe, run=kept, data_dir=data_dir, device=device or "cpu", resume=resume)
-    last = _last(result.model, kept)
+    wanted = any(each.weights == "last" for each in row.measured)
+    last = _last(result.model, kept) if wanted else {}
     data: dict[str, ImageData] = {}
     figures: dict[str, float] = {}
     for each in row.measured:

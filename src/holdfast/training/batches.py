@@ -15,6 +15,7 @@ from holdfast.data.augment import Augment
 from holdfast.data.images import ImageData
 from holdfast.data.splits import epoch_order
 from holdfast.training.distributed import World
+from holdfast.training.resizing import random_resized_crop
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,7 @@ class Batches:
         augment: applied to images.
         world: whose part is taken.
         channels_last: memory layout of image batches.
+        crop: side of squares that are cut at random before the augmentation, or None.
     """
 
     def __init__(
@@ -61,11 +63,26 @@ class Batches:
         augment: Augment,
         world: World,
         channels_last: bool = False,
+        crop: int | None = None,
     ):
         self.data, self.size, self.seed, self.augment = data, size, seed, augment
-        self.world, self.channels_last = world, channels_last
+        self.world, self.channels_last, self.crop = world, channels_last, crop
         self.per_epoch = -(-len(data) // size)
         self._order: tuple[int, Tensor] | None = None
+
+    @property
+    def count(self) -> int:
+        """How many examples places are counted among."""
+        return len(self.data)
+
+    @property
+    def examples(self) -> int:
+        """How many an epoch shows."""
+        return len(self.data)
+
+    def rows(self, number: int) -> int:
+        """How many batch `number` of an epoch holds, over all processes."""
+        return min(self.size, len(self.data) - number * self.size)
 
     def batch(self, epoch: int, number: int) -> Batch:
         """Batch `number` of an epoch, both from 0."""
@@ -73,6 +90,8 @@ class Batches:
         rows, factor = self.world.part(order[number * self.size : (number + 1) * self.size])
         keys = Keys.of(self.seed, self.data.index[rows]).fold("train").fold(epoch)
         x = self._inputs(rows)
+        if self.crop is not None:
+            x = random_resized_crop(x, keys, self.crop)
         params = self.augment.draw(keys.fold("augment"), x.shape[1:])
         if params:
             x = self.augment.apply(x, params)

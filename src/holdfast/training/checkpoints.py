@@ -3,7 +3,8 @@
 `last.safetensors` holds tensors (weights, optimiser, average, the objective's state, the chosen
 weights) and, as JSON in its metadata, the rest (position, history, scaler, best so far). One file,
 written atomically, cannot be half of one state and half of another. Nothing is pickled.
-`best.safetensors` holds the chosen weights alone, in the form of every saved model.
+`best.safetensors` holds the chosen weights alone, in the form of every saved model, and so does
+`epoch-NNN.safetensors` those after an epoch that is kept for good.
 """
 
 import hashlib
@@ -21,6 +22,11 @@ from holdfast.models.weights import read_tensors, weights_hash, write_tensors
 
 FORMAT = "holdfast-training/1"
 LAST, BEST = "last.safetensors", "best.safetensors"
+
+
+def epoch_file(folder: Path, epoch: int) -> Path:
+    """The file of the weights that are kept after an epoch."""
+    return folder / f"epoch-{epoch:03d}.safetensors"
 
 
 @dataclass

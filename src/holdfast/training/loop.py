@@ -8,7 +8,6 @@ process, the same number of threads).
 Source: Wong 2020, ch. 4; Rice 2023, ch. 2; Liu 2022, sec 3.3.3.
 """
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -18,28 +17,25 @@ import torch
 from torch import nn
 
 from holdfast.core.errors import InputError, RunConflict
-from holdfast.data.adapt import as_data
-from holdfast.data.augment import Augment
 from holdfast.data.images import ImageData
-from holdfast.data.load import load_data
-from holdfast.data.splits import train_validation
-from holdfast.models.catalogue import MODELS
-from holdfast.models.registry import build_model
 from holdfast.runs.directory import Run
 from holdfast.runs.metrics import Metrics, truncate_after
 from holdfast.threats.protocol import Threat
 from holdfast.threats.text import parse
 from holdfast.training import checkpoints
-from holdfast.training.batches import Batches
+from holdfast.training.building import build_for
 from holdfast.training.distributed import World, batch_norm_note, joined, synchronised
 from holdfast.training.events import Event, Listener, Started, Warned
+from holdfast.training.examples import Examples, gathered, stretches
 from holdfast.training.interrupts import Interrupts
 from holdfast.training.precision import check_precision
-from holdfast.training.recipe import DataSpec, ModelSpec, Recipe, recipe_dict
+from holdfast.training.recipe import Recipe, recipe_dict
 from holdfast.training.result import TrainingResult
 from holdfast.training.resuming import circumstances, restore
 from holdfast.training.selection import Validation, Validator
 from holdfast.training.trainer import Parts, Trainer
+
+__all__ = ["build_for", "train"]
 
 _UNCOMPARED = ("name", "summary", "evaluation")  # of a recipe: they change nothing of training
 
@@ -102,7 +98,8 @@ def train(
         raise InputError("resume", True, "has no run to go on with", "give the run")
     with joined(place) as world, _random_state_kept(world), Interrupts() as interrupts:
         threat = parse(recipe.threat)
-        training, held_out = _examples(recipe, data, validation, data_dir, threat)
+        examples = gathered(recipe, data, validation, data_dir, threat)
+        training = examples.training
         given = build_for(recipe.model, training, recipe.seed) if model is None else model
         with _modes_kept(given) if model is not None else nullcontext():
             network = _prepared(given, recipe, world)
@@ -112,64 +109,24 @@ def train(
                     recipe=recipe,
                     network=network,
                     threat=threat,
-                    batches=_batches(training, recipe, world),
-                    validator=_validator(held_out, recipe, threat, world),
+                    stretches=stretches(examples, recipe, world),
+                    validator=_validator(examples.held_out, recipe, threat, world),
                     world=world,
                     chance=1 / training.classes,
-                    checkpoints=None if run is None else run.checkpoints,
+                    folder=None if run is None else run.path,
                     metrics=metrics,
                     listener=on_event,
                     log_every=log_every,
                     checkpoint_seconds=checkpoint_seconds,
                 )
                 trainer = Trainer(parts)
-                _start(trainer, run, training, held_out, resume=resume)
+                _start(trainer, run, examples, resume=resume)
                 trainer.run(interrupts)
-            given.load_state_dict(trainer.chosen)
+            given.load_state_dict(trainer.keeper.chosen)
         if model is None:
             given.eval()
-        return _result(trainer, given, run)
-
-
-def build_for(spec: ModelSpec, data: ImageData, seed: int) -> nn.Module:
-    """The network of a recipe, for these data: input shape and classes where its constructor takes
-    them and the recipe does not say.
-
-    Raises:
-        InputError: an unknown network, an option that does not fit.
-    """
-    known = {"input_shape": data.shape, "classes": data.classes}
-    if ":" not in spec.name:
-        taken = inspect.signature(MODELS[spec.name].load()).parameters
-        known = {key: value for key, value in known.items() if key in taken}
-    else:
-        known = {}
-    return build_model(spec.name, seed=seed, normalize=spec.normalize, **known | spec.options)
-
-
-def _examples(
-    recipe: Recipe, data: Any, validation: Any, data_dir: Path | str | None, threat: Threat
-) -> tuple[ImageData, ImageData | None]:
-    """The training examples, and those that the checkpoint is chosen by."""
-    spec = recipe.data
-    if data is None:
-        whole = load_data(spec.name, "train", data_dir=data_dir, limit=spec.limit)
-    else:
-        whole = as_data(data, limit=spec.limit, box=threat.box, split="train")
-    if validation is not None:
-        return whole, as_data(validation, box=threat.box, classes=whole.classes)
-    if recipe.selection.on == "test":
-        if data is not None:
-            remedy = "give them as validation, or choose on 'validation'"
-            raise InputError("selection.on", "test", "has no test examples of these data", remedy)
-        return whole, load_data(spec.name, "test", data_dir=data_dir)
-    return _held_out(whole, spec, recipe.seed)
-
-
-def _held_out(whole: ImageData, spec: DataSpec, seed: int) -> tuple[ImageData, ImageData | None]:
-    if spec.validation == 0:
-        return whole, None
-    return train_validation(whole, validation=spec.validation, seed=seed)
+        ensemble = trainer.keeper.ensemble(given)
+        return _result(trainer, given if ensemble is None else ensemble, run)
 
 
 def _prepared(given: nn.Module, recipe: Recipe, world: World) -> nn.Module:
@@ -181,17 +138,6 @@ def _prepared(given: nn.Module, recipe: Recipe, world: World) -> nn.Module:
     return network.train()
 
 
-def _batches(data: ImageData, recipe: Recipe, world: World) -> Batches:
-    return Batches(
-        data.to(world.device),
-        recipe.training.batch_size,
-        seed=recipe.seed,
-        augment=Augment(steps=recipe.data.augment),
-        world=world,
-        channels_last=recipe.training.channels_last,
-    )
-
-
 def _validator(
     held_out: ImageData | None, recipe: Recipe, threat: Threat, world: World
 ) -> Validator | None:
@@ -201,27 +147,20 @@ def _validator(
     return Validator(placed, recipe.selection, threat, seed=recipe.seed, world=world)
 
 
-def _start(
-    trainer: Trainer,
-    run: Run | None,
-    training: ImageData,
-    held_out: ImageData | None,
-    *,
-    resume: bool,
-) -> None:
+def _start(trainer: Trainer, run: Run | None, examples: Examples, *, resume: bool) -> None:
     """Fixes the settings of the run, goes on from its checkpoint, tells the listener."""
     told: list[Event] = []
     if run is not None:
-        _fix(run, trainer, training, held_out)
+        _fix(run, trainer, examples)
         told = _continue(run, trainer, resume=resume)
     spec, passes = trainer.spec, trainer.recipe.objective.passes
-    shown = len(training) * spec.epochs * trainer.replays
+    shown = trainer.course.shown(trainer.steps)
     started = Started(
         epochs=spec.epochs,
         steps=trainer.steps,
         done=trainer.done,
-        examples=len(training),
-        validation=0 if held_out is None else len(held_out),
+        examples=len(examples.training),
+        validation=0 if examples.held_out is None else len(examples.held_out),
         forwards=shown * passes.forwards,
         backwards=shown * passes.backwards,
     )
@@ -229,15 +168,14 @@ def _start(
         trainer.tell(event)
 
 
-def _fix(run: Run, trainer: Trainer, training: ImageData, held_out: ImageData | None) -> None:
+def _fix(run: Run, trainer: Trainer, examples: Examples) -> None:
     if not trainer.parts.world.first:
         return
     recipe = recipe_dict(trainer.recipe)
     run.settings(
         {
             "recipe": {key: each for key, each in recipe.items() if key not in _UNCOMPARED},
-            "training_data": training.content_hash(),
-            "validation_data": None if held_out is None else held_out.content_hash(),
+            **examples.hashes(),
         }
     )
     if not run.recipe_file.exists():
@@ -254,6 +192,7 @@ def _continue(run: Run, trainer: Trainer, *, resume: bool) -> list[Event]:
     if not file.exists():
         if world.first:
             truncate_after(run.metrics_file, "step", -1)
+        trainer.keeper.end_epoch(trainer.kept, 0, None)
         trainer.save()  # the initial weights may be the caller's
         return []
     saved = checkpoints.load(file)
@@ -272,7 +211,7 @@ def _result(trainer: Trainer, model: nn.Module, run: Run | None) -> TrainingResu
     best, recipe, passes = trainer.selector.best, trainer.recipe, trainer.recipe.objective.passes
     measured = [each for each in trainer.history if "clean_accuracy" in each]
     final = None
-    warnings = list(best.warnings)
+    warnings = [*best.warnings, *trainer.watch.warnings]
     if measured:
         last = measured[-1]
         clean, robust = last["clean_accuracy"], last["robust_accuracy"]
@@ -281,28 +220,30 @@ def _result(trainer: Trainer, model: nn.Module, run: Run | None) -> TrainingResu
             Validation(best.clean, best.robust), trainer.parts.chance
         )
         warnings += [doubt] if doubt else []
-    world = trainer.parts.world
+    world, shown = trainer.parts.world, trainer.course.shown(trainer.done)
     return TrainingResult(
         model=model,
         history=tuple(trainer.history),
         best={"epoch": best.epoch, "clean": best.clean, "robust": best.robust} if final else None,
         final=final,
-        chosen_epoch=trainer.chosen_epoch,
+        chosen_epoch=trainer.keeper.epoch,
         selected_on=_selected_on(recipe, chosen=final is not None),
         seconds=trainer.elapsed(),
         steps=trainer.done,
-        forwards=trainer.shown() * passes.forwards,
-        backwards=trainer.shown() * passes.backwards,
+        forwards=shown * passes.forwards,
+        backwards=shown * passes.backwards,
         batch_norm=batch_norm_note(trainer.network, recipe.training.batch_norm, world),
         warnings=tuple(warnings),
         checkpoint=None if run is None else run.checkpoints / checkpoints.BEST,
+        chosen_step=trainer.keeper.step,
+        ended=trainer.watch.ended,
     )
 
 
 def _selected_on(recipe: Recipe, *, chosen: bool) -> str:
-    if not chosen or recipe.selection.choose == "last":
+    if not chosen or recipe.selection.choose == "last" or recipe.training.ensemble is not None:
         return "nothing"
-    return "test (oracle)" if recipe.selection.on == "test" else "validation"
+    return {"test": "test (oracle)"}.get(recipe.selection.on, recipe.selection.on)
 
 
 @contextmanager

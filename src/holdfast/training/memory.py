@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from holdfast.core.errors import InputError, described
 from holdfast.training.distributed import World
 
 
@@ -48,18 +47,13 @@ class Memory:
     ) -> Tensor:
         """The rows of a name, (B, *shape); all are `fill` before they are written.
 
-        Raises:
-            InputError: the name is kept in another shape.
+        What was kept in another shape is forgotten: the images have another size now.
         """
-        if name not in self.tensors:
+        if name not in self.tensors or self.tensors[name].shape[1:] != torch.Size(shape):
             size = (self.count, *shape)
             self.tensors[name] = torch.full(size, fill, dtype=dtype, device=self.device)
-        kept = self.tensors[name]
-        if kept.shape[1:] != torch.Size(shape):
-            shown = described(f"rows of shape {tuple(shape)}")
-            problem = f"are kept in the shape {tuple(kept.shape[1:])} as {name!r}"
-            raise InputError("memory", shown, problem, "start again in a new run")
-        return kept[places]
+            self._written.pop(name, None)
+        return self.tensors[name][places]
 
     def write(self, name: str, places: Tensor, values: Tensor) -> None:
         """Replaces rows of a name by values (B, *shape); their type is the first write's or the

@@ -30,6 +30,8 @@ from holdfast.schedules.protocol import Schedule
 from holdfast.threats.text import parse as parse_threat
 from holdfast.training.catalogue import OPTIMIZERS
 from holdfast.training.library import Overrides, find_recipe, overridden, read_recipe
+from holdfast.training.monitors.catalogue import MONITORS
+from holdfast.training.monitors.protocol import Monitor
 from holdfast.training.objectives.catalogue import OBJECTIVES
 from holdfast.training.objectives.protocol import Objective
 
@@ -46,11 +48,37 @@ class ModelSpec:
         options: of its constructor; `input_shape` and `classes` come from the data where the
             constructor takes them and they are not given.
         normalize: mean and standard deviation per channel, or the name of known statistics.
+        weights: to start from: a training run, or a `.safetensors` file; None draws them by the
+            seed. Batch norm's statistics come with them.
+        head: `keep` also takes the last linear layer over; `new` draws it by the seed, for another
+            number of classes.
     """
 
     name: str = "digits_conv"
     options: dict[str, Any] = field(default_factory=dict, hash=False)
     normalize: str | tuple[Statistic, Statistic] | None = None
+    weights: str | None = None
+    head: Literal["keep", "new"] = "keep"
+
+    def __post_init__(self) -> None:
+        if self.head == "new" and self.weights is None:
+            remedy = "give model.weights, or leave model.head out"
+            raise InputError("head", self.head, "has no weights to stand beside", remedy)
+
+
+@hyperparameters
+class ExtraSpec:
+    """A second source of training examples, such as pseudo-labelled ones.
+
+    Args:
+        name: of a data set, or a path; its training split, with its labels.
+        fraction: of every batch; an epoch is one pass over the first source.
+
+    Source: Wong 2020, sec 4.4.3; Carmon et al. 2019, arXiv:1905.13736.
+    """
+
+    name: str
+    fraction: Annotated[float, Range(gt=0, lt=1)] = 0.5
 
 
 @hyperparameters
@@ -63,17 +91,41 @@ class DataSpec:
             (a whole number, 0 for none) or which fraction (below 1).
         augment: applied in this order.
         limit: the first so many examples of the training split only.
+        extra: a second source, or None.
     """
 
     name: str = "digits"
     validation: int | float = 0.1
     augment: tuple[Annotated[Any, From(AUGMENTATIONS)], ...] = ()
     limit: Count | None = None
+    extra: ExtraSpec | None = None
 
     def __post_init__(self) -> None:
         if self.validation < 0 or (self.validation % 1 and self.validation >= 1):
             remedy = "give a whole number, or a fraction below 1"
             raise InputError("validation", self.validation, "is neither", remedy)
+
+
+@hyperparameters
+class Phase:
+    """A part of training with images and batches of its own size.
+
+    Args:
+        epochs: of the phase.
+        batch_size: examples of a weight step; None: as in all of training.
+        resize: shorter side in pixels to which the images are brought; None leaves them.
+        crop: side of the square that is trained on, cut at random and resized; None: the whole.
+            Not for methods that keep an image per example, such as ATAS.
+        rates: (epoch of the phase, learning rate) in straight lines; none: training's schedule.
+
+    Source: Wong 2020, sec 4.2.3 (three phases on ImageNet).
+    """
+
+    epochs: Count
+    batch_size: Count | None = None
+    resize: Count | None = None
+    crop: Count | None = None
+    rates: tuple[tuple[float, float], ...] = ()
 
 
 @hyperparameters
@@ -93,6 +145,13 @@ class TrainingSpec:
         channels_last: memory layout of images; faster for wide convolutions.
         batch_norm: under several processes `local`: each normalises its own part of the batch and
             the statistics of the first are kept; `sync`: all together (CUDA).
+        monitors: what is looked at on the way and may end training, each kind once.
+        keep_every: epochs between weights that are kept for good, as
+            `checkpoints/epoch-NNN.safetensors`, with those at the beginning as `epoch-000`; None
+            keeps none.
+        ensemble: fractions of training after which weights are taken; the result is the ensemble of
+            them. `periods`: where the periods of the schedules end; None: no ensemble.
+        phases: training in parts with sizes of their own; their epochs add up to `epochs`.
     """
 
     epochs: Count = 10
@@ -106,6 +165,16 @@ class TrainingSpec:
     average: Annotated[float, Range(ge=0, lt=1)] | None = None
     channels_last: bool = False
     batch_norm: Literal["local", "sync"] = "local"
+    monitors: tuple[Annotated[Monitor, From(MONITORS)], ...] = ()
+    keep_every: Count | None = None
+    ensemble: Literal["periods"] | tuple[float, ...] | None = None
+    phases: tuple[Phase, ...] = ()
+
+    def __post_init__(self) -> None:
+        total = sum(phase.epochs for phase in self.phases)
+        if self.phases and total != self.epochs:
+            problem, remedy = f"is not the {total} of its phases", f"give epochs = {total}"
+            raise InputError("epochs", self.epochs, problem, remedy)
 
 
 @hyperparameters
@@ -115,8 +184,10 @@ class SelectionSpec:
     Args:
         attack: the name of what searches the validation examples for errors, or `none`, which
             chooses by clean accuracy.
-        on: `validation`, held-out training examples; `test` is an oracle and recorded as such.
-        every: epochs between validations; the last epoch is always validated.
+        on: `validation`, held-out training examples; `train`, training examples without
+            augmentation, where nothing is held out; `test` is an oracle. Recorded as such.
+        every: epochs between validations; the end of training is always validated.
+        every_steps: steps between validations, instead of epochs.
         examples: how many are used, the first ones.
         patience: stop after so many validations without improvement; None never stops.
         choose: `best`, or `last`, which only records the best.
@@ -125,8 +196,9 @@ class SelectionSpec:
     """
 
     attack: str = "pgd-10-1"
-    on: Literal["validation", "test"] = "validation"
+    on: Literal["validation", "train", "test"] = "validation"
     every: Count = 1
+    every_steps: Count | None = None
     examples: Count = 1000
     patience: Count | None = None
     choose: Literal["best", "last"] = "best"

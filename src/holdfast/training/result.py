@@ -19,7 +19,8 @@ class TrainingResult:
             nothing was validated.
         final: the same of the last validated epoch.
         chosen_epoch: whose weights the model has, from 1.
-        selected_on: `validation`, `test (oracle)`, or `nothing` where the last epoch was taken.
+        selected_on: `validation`, `train`, `test (oracle)`, or `nothing` where the last epoch was
+            taken, or an ensemble.
         seconds: of training and validation, interruptions aside.
         steps: weight steps.
         forwards: forward passes of training examples, validation aside.
@@ -27,6 +28,9 @@ class TrainingResult:
         batch_norm: `none`, `one process`, `local` or `sync`.
         warnings: what should be looked at.
         checkpoint: the file of the chosen weights, or None without a run.
+        chosen_step: after how many steps the model had its weights.
+        ended: where a monitor ended training: `by` which, with what `action`, at which `step` and
+            `epoch`, and for a rollback `restored_step` and `restored_epoch`; else None.
     """
 
     model: nn.Module
@@ -42,6 +46,8 @@ class TrainingResult:
     batch_norm: str
     warnings: tuple[str, ...]
     checkpoint: Path | None
+    chosen_step: int = 0
+    ended: Mapping[str, Any] | None = None
 
     @property
     def gap(self) -> float | None:
@@ -58,6 +64,7 @@ class TrainingResult:
             "final": dict(self.final) if self.final else None,
             "gap": self.gap,
             "chosen_epoch": self.chosen_epoch,
+            "chosen_step": self.chosen_step,
             "selected_on": self.selected_on,
             "seconds": self.seconds,
             "steps": self.steps,
@@ -65,5 +72,6 @@ class TrainingResult:
             "backwards": self.backwards,
             "batch_norm": self.batch_norm,
             "warnings": list(self.warnings),
+            "ended": dict(self.ended) if self.ended else None,
             "history": [dict(epoch) for epoch in self.history],
         }

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from holdfast.training import checkpoints
-from holdfast.training.selection import Validation
 
 if TYPE_CHECKING:
     from holdfast.training.trainer import Trainer
@@ -16,13 +15,16 @@ if TYPE_CHECKING:
 def snapshot(trainer: "Trainer") -> checkpoints.Snapshot:
     """Everything that the next step depends on."""
     state, average = trainer.objective_state or {}, trainer.average
+    snapshots = trainer.keeper.snapshots
     tensors: dict[str, dict[str, Tensor]] = {
         "model": trainer.network.state_dict(),
         "optimizer": checkpoints.optimizer_tensors(trainer.optimizer),
         "average": {} if average is None else average.network.state_dict(),
         "objective": {key: each for key, each in state.items() if isinstance(each, Tensor)},
         "memory": trainer.memory.tensors,
-        "chosen": trainer.chosen,
+        "chosen": trainer.keeper.chosen,
+        "watch": trainer.watch.tensors(),
+        "snapshots": {} if snapshots is None else snapshots.tensors,
         "interval": trainer.interval.sums,
         "epoch": trainer.epoch.sums,
     }
@@ -30,8 +32,8 @@ def snapshot(trainer: "Trainer") -> checkpoints.Snapshot:
         "done": trainer.done,
         "closed": trainer.closed,
         "stopped": trainer.stopped,
-        "chosen_epoch": trainer.chosen_epoch,
-        "chosen_figures": trainer.chosen_figures,
+        **trainer.keeper.facts(),
+        "watch": trainer.watch.facts(),
         "seconds": trainer.elapsed(),
         "history": trainer.history,
         "selector": trainer.selector.state(),
@@ -65,11 +67,9 @@ def restore(trainer: "Trainer", saved: checkpoints.Snapshot) -> None:
         trainer.scaler.load_state_dict(facts["scaler"])
     trainer.selector.restore(facts["selector"])
     trainer.history, trainer.stopped = facts["history"], facts["stopped"]
-    trainer.chosen, trainer.chosen_epoch = group.get("chosen", {}), facts["chosen_epoch"]
-    figures = facts["chosen_figures"]
-    trainer.chosen_figures = None if figures is None else Validation(*figures)
+    trainer.keeper.restore(facts, group.get("chosen", {}), group.get("snapshots", {}))
+    trainer.watch.restore(facts["watch"], group.get("watch", {}), trainer.batch_before)
     trainer.set_out(done=facts["done"], closed=facts["closed"], seconds=facts["seconds"])
-    trainer.write_chosen()
 
 
 def circumstances(trainer: "Trainer") -> dict[str, Any]:

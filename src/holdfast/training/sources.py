@@ -18,8 +18,10 @@ from holdfast.models.registry import Statistics
 from holdfast.models.store import load_model, load_weights
 from holdfast.runs.atomic import Pathlike, shown
 from holdfast.runs.directory import Run
-from holdfast.training.loop import build_for
+from holdfast.training.building import build_for, checkpoint_of
 from holdfast.training.recipe import ModelSpec
+
+__all__ = ["Source", "checkpoint_of", "placed", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -87,19 +89,6 @@ def placed(source: Source, device: torch.device | str | None) -> torch.device:
     if isinstance(source.model, nn.Module) and device_of(source.model) != place:
         source.model.to(place)
     return place
-
-
-def checkpoint_of(folder: Path) -> Path:
-    """The file of the chosen weights of a training run.
-
-    Raises:
-        InputError: no run directory, or one without a checkpoint.
-    """
-    file = Run.open(folder).checkpoints / "best.safetensors"
-    if not file.is_file():
-        remedy = "give a run of `holdfast train` that has finished an epoch"
-        raise InputError("model", shown(folder), "holds no checkpoint", remedy)
-    return file
 
 
 def _named(

@@ -7,7 +7,7 @@ dropout and its kin, so no random state needs to be saved.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,24 +18,26 @@ from torch import Tensor, nn
 from holdfast.core.errors import InputError
 from holdfast.core.random import Keys
 from holdfast.core.results import ObjectiveResult
-from holdfast.models.registry import architecture_of
-from holdfast.models.store import save_weights
 from holdfast.runs.metrics import Metrics
 from holdfast.threats.protocol import Threat
 from holdfast.training import checkpoints
 from holdfast.training.averaging import Average
-from holdfast.training.batches import Batch, Batches
+from holdfast.training.batches import Batch
+from holdfast.training.course import Course, Place, Stretch
 from holdfast.training.distributed import World
 from holdfast.training.events import EpochDone, Event, Listener, StepDone, Warned
 from holdfast.training.interrupts import Interrupts
+from holdfast.training.keeping import Keeper
 from holdfast.training.means import Means
 from holdfast.training.memory import Memory
+from holdfast.training.monitors.protocol import Scene
 from holdfast.training.optimizers import set_learning_rate
 from holdfast.training.precision import in_precision, loss_scaler
 from holdfast.training.recipe import Recipe
 from holdfast.training.resuming import snapshot
 from holdfast.training.selection import Selector, Validation, Validator
 from holdfast.training.visit import Visit
+from holdfast.training.watch import Moment, Watch
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +48,11 @@ class Parts:
         recipe: what to do.
         network: what is trained, on the device.
         threat: at its full radius.
-        batches: of the training examples.
-        validator: of the held-out ones, or None.
+        stretches: the batches of the training examples, in parts of training.
+        validator: of the examples that the checkpoint is chosen by, or None.
         world: who trains together.
         chance: accuracy of guessing.
-        checkpoints: the folder of checkpoints, or None to keep none.
+        folder: of the run, or None to keep nothing.
         metrics: where figures are recorded, or None.
         listener: who is told, or None.
         log_every: steps between two records.
@@ -60,15 +62,20 @@ class Parts:
     recipe: Recipe
     network: nn.Module
     threat: Threat
-    batches: Batches
+    stretches: Sequence[Stretch]
     validator: Validator | None
     world: World
     chance: float
-    checkpoints: Path | None
+    folder: Path | None
     metrics: Metrics | None
     listener: Listener | None
     log_every: int
     checkpoint_seconds: float
+
+    @property
+    def written(self) -> Path | None:
+        """The folder of checkpoints, for the process that writes them; else None."""
+        return self.folder / "checkpoints" if self.folder is not None and self.world.first else None
 
 
 class Trainer:
@@ -93,12 +100,16 @@ class Trainer:
         self.average = None if average is None else Average(self.network, average)
         self.selector, self.interval, self.epoch = Selector(recipe.selection), Means(), Means()
         self.objective_state: Mapping[str, Any] | None = None
-        self.memory = Memory(len(parts.batches.data), device)
-        self.replays: int = getattr(recipe.objective, "replays", 1)
+        self.course = Course(parts.stretches, getattr(recipe.objective, "replays", 1))
+        self.memory = Memory(self.course.batches(0).count, device)
         self.accumulating = False
-        self.chosen: dict[str, Tensor] = {}
-        self.chosen_figures: Validation | None = None
-        self.chosen_epoch, self.stopped, self.threat = 0, False, parts.threat
+        self.steps, recorded = self.course.steps, parts.folder is not None
+        self.keeper = Keeper(
+            recipe, parts.network, parts.written, steps=self.steps, recorded=recorded
+        )
+        held_out = parts.validator is not None and recipe.selection.on != "train"
+        self.watch = Watch(self.spec.monitors, parts.world, validation=held_out)
+        self.stopped, self.threat = False, parts.threat
         self.history: list[dict[str, Any]] = []
         self.saved = time.monotonic()
         self.set_out()
@@ -109,25 +120,13 @@ class Trainer:
         self.resumed_at, self.began = done, time.monotonic()
 
     @property
-    def per_epoch(self) -> int:
-        """Steps of an epoch: its batches, times their replays."""
-        return self.parts.batches.per_epoch * self.replays
-
-    @property
-    def steps(self) -> int:
-        """Steps in all."""
-        return self.spec.epochs * self.per_epoch
-
-    @property
     def kept(self) -> nn.Module:
         """The network that is validated and kept: the average where there is one."""
         return self.network if self.average is None else self.average.network
 
-    def shown(self) -> int:
-        """Examples that the steps have seen so far, over all processes."""
-        batches = self.parts.batches
-        epochs, rest = divmod(self.done, self.per_epoch)
-        return epochs * len(batches.data) * self.replays + rest * batches.size
+    def batch_before(self, done: int) -> Batch:
+        """The batch of the step that made so many done."""
+        return self.course.batch(self.course.at(done - 1))
 
     def run(self, interrupts: Interrupts) -> None:
         """Trains to the end, or until patience runs out; saves when interrupted.
@@ -148,37 +147,81 @@ class Trainer:
         """Whether a checkpoint would hold all that the next step depends on: no gradient is half
         gathered, no other process has written to the memory."""
         alone = self.parts.world.size == 1 or not self.memory.tensors
-        return not self.accumulating and (alone or self.done == self.closed * self.per_epoch)
+        between = self.closed == 0 or self.done == self.course.end(self.closed - 1)
+        return not self.accumulating and (alone or between)
 
     def _run_epoch(self, interrupts: Interrupts) -> None:
-        end = (self.closed + 1) * self.per_epoch
-        while self.done < end:
+        end = self.course.end(self.closed)
+        while self.done < end and self.watch.ended is None:
             with interrupts.whole():
                 self._step()
                 event = self._record_step() if self.done % self.parts.log_every == 0 else None
+                looked = self._looks(ends=self.done == end)
                 due = time.monotonic() - self.saved >= self.parts.checkpoint_seconds
                 if due and self.done < end and self.complete:
                     self.save()
-            self.tell(event)
-        last = self.closed + 1 == self.spec.epochs
-        validator, every = self.parts.validator, self.recipe.selection.every
-        figures = None
-        if validator is not None and (last or (self.closed + 1) % every == 0):
-            figures = validator.measure(self.kept)
+            for each in (event, *looked):
+                self.tell(each)
+        figures = self._validation()
         with interrupts.whole():
             told = self._close_epoch(figures)
         for each in told:
             self.tell(each)
 
+    def _validation(self) -> Validation | None:
+        """The validation at the end of an epoch, where one is due."""
+        validator, spec = self.parts.validator, self.recipe.selection
+        last = self.closed + 1 == self.spec.epochs or self.watch.ended is not None
+        due = last or (spec.every_steps is None and (self.closed + 1) % spec.every == 0)
+        return validator.measure(self.kept) if validator is not None and due else None
+
+    def _looks(self, *, ends: bool) -> list[Event]:
+        """What is looked at between two steps: the monitors, and a validation by steps."""
+        moment = Moment(self.done, self.closed + 1, ends, self._networks())
+        figures, warnings = self.watch.look(moment, self._scene)
+        if figures:
+            self._write(event="monitor", step=self.done, epoch=self.closed + 1, **figures)
+        told: list[Event] = [Warned(text) for text in warnings]
+        every, validator = self.recipe.selection.every_steps, self.parts.validator
+        due = every is not None and self.done % every == 0 and self.done < self.steps
+        if validator is None or not due or self.watch.ended is not None:
+            return told
+        found, before = validator.measure(self.kept), len(self.selector.best.warnings)
+        self._take(found, self.closed + 1)
+        accuracies = {"clean_accuracy": found.clean, "robust_accuracy": found.robust}
+        self._write(event="validation", step=self.done, epoch=self.closed + 1, **accuracies)
+        return told + [Warned(text) for text in self.selector.best.warnings[before:]]
+
+    def _networks(self) -> tuple[nn.Module, ...]:
+        return (self.network,) if self.average is None else (self.network, self.average.network)
+
+    def _scene(self, batch: Batch, x_adv: Tensor | None) -> Scene:
+        validator, folder = self.parts.validator, self.parts.folder
+        held_out = validator is not None and self.recipe.selection.on != "train"
+        return Scene(
+            network=self.network,
+            kept=self.kept,
+            x=batch.x,
+            y=batch.y if batch.y.ndim == 1 else batch.y.argmax(dim=1),
+            x_adv=x_adv,
+            keys=batch.keys,
+            threat=self.parts.threat,
+            step=self.done,
+            epoch=self.closed + 1,
+            seed=self.recipe.seed,
+            training=self.course.batches(self.closed).data,
+            validation=validator.data if validator is not None and held_out else None,
+            folder=None if folder is None else folder / "monitors",
+        )
+
     def _step(self) -> None:
         """One weight step."""
-        epoch, number = divmod(self.done, self.per_epoch)
-        progress = (self.done + 1) / self.steps
+        place, progress = self.course.at(self.done), self.course.progress(self.done)
         self._seed()
-        batch = self.parts.batches.batch(epoch, number // self.replays)
+        batch = self.course.batch(place)
         self.memory.recording = batch.rows > 0
         self.threat = self._threat(progress)
-        set_learning_rate(self.optimizer, self.spec.schedule(progress))
+        set_learning_rate(self.optimizer, self.course.rate(self.done, self.spec.schedule))
         result = self.recipe.objective.loss(
             self.model,
             batch.x,
@@ -187,26 +230,28 @@ class Trainer:
             progress=progress,
             state=self.objective_state,
             keys=batch.keys,
-            visit=self._visit(batch, epoch, number % self.replays),
+            visit=self._visit(batch, place),
         )
         self.objective_state = result.state
         self._update(result, batch)
         self.done += 1
+        self.keeper.end_step(self.kept, self.done)
+        self.watch.saw(batch, result.x_adv, self.done, self.course.batches(place.epoch).size)
         for means in (self.interval, self.epoch):
             means.add(result.logs, batch.rows)
 
-    def _visit(self, batch: Batch, epoch: int, replay: int) -> Visit:
-        batches = self.parts.batches
+    def _visit(self, batch: Batch, place: Place) -> Visit:
+        batches = self.course.batches(place.epoch)
         return Visit(
             places=batch.places,
             count=self.memory.count,
-            epoch=epoch,
+            epoch=place.epoch,
             epochs=self.spec.epochs,
             memory=self.memory,
             augment=batches.augment,
             params=batch.params,
             batch_size=batches.size,
-            replay=replay,
+            replay=place.replay,
         )
 
     def _update(self, result: ObjectiveResult, batch: Batch) -> None:
@@ -281,13 +326,11 @@ class Trainer:
         epoch, logs = self.closed + 1, self.epoch.read(self.parts.world)
         self.epoch.reset()
         self.memory.share(self.parts.world)
-        improved = figures is not None and self.selector.update(epoch, figures)
-        keep_last = self.recipe.selection.choose == "last" or self.parts.validator is None
+        improved = self._take(figures, self.watch.chosen_epoch or epoch)
         self.closed = epoch
-        self.stopped = self.selector.stop
-        if improved or keep_last:
-            self._choose(figures)
-        record: dict[str, Any] = {"epoch": epoch, **logs}
+        self.stopped = self.selector.stop or self.watch.ended is not None
+        record: dict[str, Any] = {"epoch": epoch, **logs, **self.watch.figures}
+        self.watch.figures = {}
         if figures is not None:
             record |= {"clean_accuracy": figures.clean, "robust_accuracy": figures.robust}
         self.history.append(record)
@@ -295,6 +338,7 @@ class Trainer:
         self._write(
             event="epoch", step=self.done, epochs_done=epoch, **record, seconds=round(seconds, 3)
         )
+        self.keeper.end_epoch(self.kept, epoch, figures)
         self.save()
         clean, robust = figures or (None, None)
         told: list[Event] = [Warned(text) for text in self.selector.best.warnings[warned:]]
@@ -310,30 +354,21 @@ class Trainer:
         )
         return [done, *told]
 
-    def _choose(self, figures: Validation | None) -> None:
-        """Keeps the present weights as the result so far."""
-        self.chosen_epoch, self.chosen_figures = self.closed, figures
-        self.chosen = {
-            key: value.detach().cpu().clone() for key, value in self.kept.state_dict().items()
-        }
-        self.write_chosen()
-
-    def write_chosen(self) -> None:
-        """Writes the chosen weights in the form of every saved model."""
-        folder = self.parts.checkpoints
-        if folder is None or not self.parts.world.first or not self.chosen:
-            return
-        clean, robust = self.chosen_figures or (None, None)
-        facts: dict[str, Any] = {"recipe": self.recipe.name, "threat": self.recipe.threat}
-        facts |= {"epoch": self.chosen_epoch, "clean": clean, "robust": robust}
-        architecture = architecture_of(self.network)
-        save_weights(folder / checkpoints.BEST, self.chosen, architecture, facts)
+    def _take(self, figures: Validation | None, epoch: int) -> bool:
+        """Takes a validation into account and chooses the weights it is of, where they are the best
+        or the last ones are wanted; whether they are the best so far."""
+        improved = figures is not None and self.selector.update(epoch, figures)
+        keep_last = self.recipe.selection.choose == "last" or self.parts.validator is None
+        if improved or keep_last:
+            step = self.watch.chosen_step or self.done
+            self.keeper.choose(self.kept, epoch, figures, step=step)
+        return improved
 
     def save(self) -> None:
         """Writes the checkpoint from which the run goes on."""
         self.saved = time.monotonic()
-        if self.parts.checkpoints is not None and self.parts.world.first:
-            checkpoints.save(self.parts.checkpoints / checkpoints.LAST, snapshot(self))
+        if self.parts.written is not None:
+            checkpoints.save(self.parts.written / checkpoints.LAST, snapshot(self))
 
     def _write(self, **record: Any) -> None:
         if self.parts.metrics is not None and self.parts.world.first:

@@ -184,7 +184,9 @@ def test_zero_and_missing_gradients_move_nothing():
 def test_a_given_attack_returns_what_was_found():
     points = torch.rand(3, 4)
     assert Given(points).steps == 0
-    assert Given(points).perturb(None, None, None, None, keys=None) is points
+    assert Given(points).perturb(None, points, None, None, keys=None) is points
+    with pytest.raises(InputError, match="attacks parts of the batch does not fit awp"):
+        Given(points).perturb(None, points[:2], None, None, keys=None)
 
 
 def test_what_cannot_be_wrapped_is_refused():

@@ -13,8 +13,8 @@ from holdfast.training.objectives.double_backward import (
     input_gradients,
     log_linear,
     mean_square,
-    plain,
 )
+from holdfast.training.objectives.fitting import plain
 from holdfast.training.objectives.grad_align import GradAlign
 from holdfast.training.objectives.gradient_penalty import GradientPenalty
 from holdfast.training.precision import Autocast

@@ -105,7 +105,7 @@ class AdaptiveTargets:
         with FrozenModel(bare(model), mode=self.attack_mode, device=x.device) as frozen:
             x_adv, before = ascended(frozen, kept.point(x, threat), x, y, threat, length)
         kept.keep(x_adv - x)
-        logits = model(x_adv)
+        logits = model(x_adv.clone())
         weights, targets = None, y
         if visit.epoch >= self.warmup:
             weights = self._weights(model, x, y, logits)
@@ -121,7 +121,7 @@ class AdaptiveTargets:
         if self.reweight == "none":
             return None
         with torch.no_grad():
-            answer = model(x) if self.reweight == "clean" else logits
+            answer = model(x.clone()) if self.reweight == "clean" else logits
             return true_probability(answer, y)
 
     def _targets(self, visit: Visit, y: Tensor, logits: Tensor) -> Tensor:

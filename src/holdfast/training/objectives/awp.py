@@ -21,7 +21,7 @@ from typing import Annotated, Any, cast
 import torch
 from torch import Tensor, nn
 
-from holdfast.core.errors import InputError
+from holdfast.core.errors import InputError, described
 from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys
 from holdfast.core.recipes import From, NonNegative, Range, hyperparameters
@@ -174,7 +174,17 @@ class Given:
         keys: Keys,
         start: Tensor | None = None,
     ) -> Tensor:
-        """The points."""
+        """The points.
+
+        Raises:
+            InputError: the objective asks for a part of the batch.
+        """
+        if len(x) != len(self.points):
+            remedy = (
+                "perturb weights around an objective that attacks whole batches, as pgd-at does"
+            )
+            shown = described("one that attacks parts of the batch")
+            raise InputError("objective", shown, "does not fit awp", remedy)
         return self.points
 
 

@@ -13,9 +13,10 @@ _NAME = "previous"
 
 
 def carried(state: Mapping[str, Any] | None, x: Tensor) -> Tensor:
-    """The perturbation of the batch before, of the size of x (B, *E); zero where there is none."""
+    """The perturbation of the batch before, of the size of x (B, *E); zero where there is none, or
+    images of another size."""
     start = torch.zeros_like(x)
-    if state is not None:
+    if state is not None and state[_NAME].shape[1:] == x.shape[1:]:
         previous = state[_NAME][: len(x)]
         start[: len(previous)] = previous
     return start
@@ -23,6 +24,7 @@ def carried(state: Mapping[str, Any] | None, x: Tensor) -> Tensor:
 
 def kept(delta: Tensor, state: Mapping[str, Any] | None) -> dict[str, Tensor]:
     """The state to carry on; what a smaller batch does not overwrite stays."""
-    if state is None or len(state[_NAME]) <= len(delta):
+    other = state is None or state[_NAME].shape[1:] != delta.shape[1:]
+    if other or state is None or len(state[_NAME]) <= len(delta):
         return {_NAME: delta}
     return {_NAME: torch.cat([delta, state[_NAME][len(delta) :]])}

@@ -34,10 +34,16 @@ from holdfast.losses.protocol import Loss
 from holdfast.measures import gradient_alignment
 from holdfast.threats.balls import Linf
 from holdfast.threats.protocol import Threat
-from holdfast.training.objectives.fitting import AttackMode, Smoothing, bare, fit, keys_or_content
+from holdfast.training.objectives.fitting import (
+    AttackMode,
+    Smoothing,
+    bare,
+    fit,
+    keys_or_content,
+    plain,
+)
 from holdfast.training.objectives.pgd_at import InnerAttack
 from holdfast.training.objectives.protocol import Passes
-from holdfast.training.precision import Autocast
 from holdfast.training.visit import Visit
 
 _LEAST = 1e-15
@@ -129,12 +135,6 @@ class GradientRegularised(ABC):
             return threat.project(x + fgsm_step(threat, first, self.attack.step_size), x)
         with FrozenModel(model, mode=self.attack_mode, device=x.device) as frozen:
             return self.attack.perturb(frozen, x, y, threat, keys=keys)
-
-
-def plain(model: nn.Module) -> nn.Module:
-    """The network itself, without the wrappers of distributed training and mixed precision."""
-    network = bare(model)
-    return network.network if isinstance(network, Autocast) else network
 
 
 def input_gradients(

@@ -9,6 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from holdfast.core.random import Keys
 from holdfast.core.recipes import Range
+from holdfast.training.precision import Autocast
 
 AttackMode = Literal["eval", "batch", "train"]
 """How batch norm behaves while the inner attack runs: running statistics, batch statistics without
@@ -25,7 +26,7 @@ def fit(
     Args:
         y: (B,) labels, or (B, K) probabilities.
     """
-    logits = model(x)
+    logits = model(x.clone())  # a network may work on its input in place
     loss = cross_entropy(logits, y, label_smoothing=label_smoothing)
     return loss, {"loss": loss.detach(), "accuracy": share_right(logits, y)}
 
@@ -40,6 +41,16 @@ def share_right(logits: Tensor, y: Tensor) -> Tensor:
 def bare(model: nn.Module) -> nn.Module:
     """The model without the wrapper of distributed training: attacks run on it alone."""
     return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def plain(model: nn.Module) -> nn.Module:
+    """The network itself, without the wrappers of distributed training, mixed precision and
+    compilation: second derivatives and captures are taken of it."""
+    network = bare(model)
+    if isinstance(network, Autocast):
+        network = network.network
+    eager: nn.Module = getattr(network, "_orig_mod", network)
+    return eager
 
 
 def keys_or_content(keys: Keys | None, x: Tensor) -> Keys:

@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from holdfast.attacks.attack import parse_step, step_length
+from holdfast.attacks.attack import check_searchable, parse_step, step_length
 from holdfast.core.random import Keys
 from holdfast.core.recipes import Count, hyperparameters
 from holdfast.core.results import ObjectiveResult
@@ -68,13 +68,15 @@ class Free:
     ) -> ObjectiveResult:
         """The loss of a batch; see `Objective.loss`."""
         del progress, keys, visit
+        check_searchable(threat, "Free")
         point = threat.project(x + carried(state, x), x).detach().requires_grad_(True)
         loss, logs = fit(model, point, y, self.label_smoothing)
 
         def finish() -> dict[str, Tensor]:
             assert point.grad is not None
             length = step_length(self.step_size, threat, 1)
-            after = threat.project(point.detach() + threat.steepest(point.grad, length), x)
+            slope = point.grad.nan_to_num()  # scaled losses may overflow
+            after = threat.project(point.detach() + threat.steepest(slope, length), x)
             return kept(after - x, state)
 
         return ObjectiveResult(loss, point.detach(), logs, state, finish)

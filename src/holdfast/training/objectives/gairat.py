@@ -85,7 +85,7 @@ class GAIRAT:
         attack = PGD(steps=self.steps, restarts=1, step_size=self.step_size, loss=watched)
         with FrozenModel(bare(model), mode=self.attack_mode, device=x.device) as frozen:
             x_adv = attack.perturb(frozen, x, y, threat, keys=keys_or_content(keys, x))
-        logits = model(x_adv)
+        logits = model(x_adv.clone())
         weights = None if alike else self.weights(watched.first_wrong()).to(logits.dtype)
         loss = weighted_fit(logits, y, weights)
         logs = {"loss": loss.detach(), "accuracy": share_right(logits, y)}

@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from holdfast.certify.graph import Graph, capture
 from holdfast.certify.interval import interval_margins
+from holdfast.core.errors import UnsupportedThreat
 from holdfast.core.random import Keys
 from holdfast.core.recipes import From, hyperparameters
 from holdfast.core.results import ObjectiveResult
@@ -28,9 +29,8 @@ from holdfast.schedules.catalogue import SCHEDULES
 from holdfast.schedules.linear import Linear
 from holdfast.schedules.protocol import Schedule
 from holdfast.threats.protocol import Threat
-from holdfast.training.objectives.fitting import accuracy_in, bare, fit
+from holdfast.training.objectives.fitting import accuracy_in, fit, plain
 from holdfast.training.objectives.protocol import Passes
-from holdfast.training.precision import Autocast
 from holdfast.training.visit import Visit
 
 
@@ -74,7 +74,12 @@ class IBP:
             CaptureError: the model holds an operation without an interval rule.
         """
         del keys, visit
-        graph: Graph = state["graph"] if state else capture(_network(model), x.shape[1:])
+        if not hasattr(threat, "hull"):
+            problem = f"IBP needs the smallest box around the threat; {type(threat).__name__}"
+            raise UnsupportedThreat(f"{problem} has none; use a ball, such as linf:0.1")
+        graph: Graph | None = state["graph"] if state else None
+        if graph is None or graph.input_shape != tuple(x.shape[1:]):
+            graph = capture(plain(model), x.shape[1:])
         clean, logs = fit(model, x, y)
         with torch.autocast(x.device.type, enabled=False):
             margins = interval_margins(graph, *threat.hull(x), y)
@@ -88,9 +93,3 @@ class IBP:
             "certified": accuracy_in(margins.detach(), y),
         }
         return ObjectiveResult(loss, x, logs, {"graph": graph})
-
-
-def _network(model: nn.Module) -> nn.Module:
-    """The network itself, without the wrappers of precision and distributed training."""
-    network = bare(model)
-    return network.network if isinstance(network, Autocast) else network

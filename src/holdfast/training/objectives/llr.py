@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from holdfast.attacks.attack import parse_step, step_length
+from holdfast.attacks.attack import check_searchable, parse_step, step_length
 from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys
 from holdfast.core.recipes import Count, NonNegative, hyperparameters
@@ -26,7 +26,13 @@ from holdfast.core.results import ObjectiveResult
 from holdfast.core.tensors import per_example
 from holdfast.losses.cross_entropy import CrossEntropy
 from holdfast.threats.protocol import Threat
-from holdfast.training.objectives.fitting import AttackMode, bare, keys_or_content, share_right
+from holdfast.training.objectives.fitting import (
+    AttackMode,
+    bare,
+    keys_or_content,
+    plain,
+    share_right,
+)
 from holdfast.training.objectives.protocol import Passes
 from holdfast.training.precision import Autocast
 from holdfast.training.visit import Visit
@@ -83,14 +89,12 @@ class LLR:
         """The loss of a batch; see `Objective.loss`."""
         del progress, state, visit
         x_adv = self.perturbed(model, x, y, threat, keys_or_content(keys, x))
-        network = bare(model)
-        mixed = isinstance(network, Autocast)
-        if isinstance(network, Autocast):
-            network = network.network
+        network, mixed = plain(model), isinstance(bare(model), Autocast)
+        whole = network if mixed or bare(model) is not network else model
         with torch.autocast(x.device.type, enabled=False):
-            logits, value, slope = _clean(network if mixed else model, x, y)
-            there = cross_entropy(network(x_adv), y, reduction="none")
-        fit = cross_entropy(model(x), y) if mixed else value.mean()
+            logits, value, slope = _clean(whole, x, y)
+            there = cross_entropy(network(x_adv.clone()), y, reduction="none")
+        fit = cross_entropy(model(x.clone()), y) if mixed else value.mean()
         rise = _inner(slope, x_adv - x)
         error, steepness = (there - value - rise).abs().mean(), rise.abs().mean()
         loss = fit + self.weight * error + self.slope_weight * steepness
@@ -107,9 +111,12 @@ class LLR:
         self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, keys: Keys
     ) -> Tensor:
         """The inputs (B, *E) of large linearity error that the inner maximisation ends on."""
+        check_searchable(threat, "LLR")
         length = step_length(self.step_size, threat, self.steps)
         point = threat.sample(x, keys=keys.fold(0).fold("start"))
-        with FrozenModel(bare(model), mode=self.attack_mode, device=x.device) as frozen:
+        mixed = isinstance(bare(model), Autocast)
+        asked = bare(model) if mixed else plain(model)
+        with FrozenModel(asked, mode=self.attack_mode, device=x.device) as frozen:
             _, value, slope = frozen.value_and_grad(x, lambda logits: _LOSS(logits, y))
             for _ in range(self.steps):
                 _, there, gradient = frozen.value_and_grad(point, lambda logits: _LOSS(logits, y))
@@ -122,7 +129,7 @@ class LLR:
 def _clean(network: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The logits at x, the losses (B,), and their input gradients (B, *E), all differentiable."""
     x = x.detach().requires_grad_(True)
-    logits = network(x)
+    logits = network(x.clone())
     value = cross_entropy(logits, y, reduction="none")
     (slope,) = torch.autograd.grad(value.sum(), x, create_graph=True)
     return logits, value, slope

@@ -145,7 +145,7 @@ class _OnNoise(ABC):
         del threat, progress, state, visit
         noise = keys_or_content(keys, x).fold("noise").normal(x.shape[1:])
         noisy = x + self.sigma * noise.to(x.dtype)
-        logits = model(noisy)
+        logits = model(noisy.clone())
         penalty = self.penalty(logits)
         loss = cross_entropy(logits, y) + self.weight * penalty
         logs = {"loss": loss, "penalty": penalty, "accuracy": share_right(logits, y)}

@@ -48,7 +48,7 @@ def both_logits(
     if joint:
         clean, perturbed = model(torch.cat([x, x_adv])).split(len(x))
         return clean, perturbed
-    return model(x), model(x_adv)
+    return model(x.clone()), model(x_adv.clone())  # a network may work on its input in place
 
 
 def regularised(

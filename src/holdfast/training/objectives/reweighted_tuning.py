@@ -83,8 +83,8 @@ class ReweightedTuning:
         del progress, state, visit
         with FrozenModel(bare(model), mode=self.attack_mode, device=x.device) as frozen:
             x_adv = self.attack.perturb(frozen, x, y, threat, keys=keys_or_content(keys, x))
-        clean = model(x) if self.asks_clean else None
-        logits = model(x_adv)
+        clean = model(x.clone()) if self.asks_clean else None
+        logits = model(x_adv.clone())
         weights = self._weights(clean, logits, y)
         losses = cross_entropy(logits, y, reduction="none")
         logs = {"accuracy": share_right(logits, y)}

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from holdfast.attacks.attack import parse_step, step_length
+from holdfast.attacks.attack import check_searchable, parse_step, step_length
 from holdfast.core.errors import InputError
 from holdfast.core.random import Keys
 from holdfast.core.recipes import Count, hyperparameters
@@ -88,6 +88,7 @@ class YOPO:
             InputError: no visit, or a model without a first layer.
         """
         del progress
+        check_searchable(threat, "YOPO")
         replay = visit_of(visit, "YOPO").replay
         point = self._point(x, threat, state, keys_or_content(keys, x), first=replay == 0)
         with _first_output(bare(model)) as seen:
@@ -99,8 +100,8 @@ class YOPO:
 
         def finish() -> dict[str, Tensor]:
             layer, output = seen[0]
-            costate = output.grad
-            assert costate is not None
+            assert output.grad is not None
+            costate = output.grad.nan_to_num()  # scaled losses may overflow
             after = self._moved(bare(model), layer, costate, point, x, threat)
             return {"delta": after - x}
 
@@ -177,7 +178,7 @@ def _first_layer(model: nn.Module, layer: nn.Module, x: Tensor) -> Tensor:
 
     hook = layer.register_forward_hook(stop)
     try:
-        model(x)
+        model(x.clone())
     except _Reached as reached:
         return reached.output
     finally:

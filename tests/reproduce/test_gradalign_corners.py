@@ -1,0 +1,16 @@
+from holdfast.reproduce.gradalign_corners import CORNERS, REPRODUCTION
+from reproduce.judged import builds, holds, mirrored
+
+
+def test_published_figures_are_those_of_the_tables():
+    assert REPRODUCTION.published[CORNERS]["robust_accuracy"] == 0.5064
+
+
+def test_claims_hold_on_the_published_figures_and_fail_on_mirrored_ones():
+    assert holds(REPRODUCTION) == [True] * 2
+    assert holds(REPRODUCTION, mirrored(REPRODUCTION)) == [False] * 2
+
+
+def test_every_row_builds(tmp_path):
+    found = builds(REPRODUCTION, tmp_path)
+    assert len([size for size, _ in found if size == "published"]) == 3
