@@ -185,7 +185,7 @@ def test_a_given_attack_returns_what_was_found():
     points = torch.rand(3, 4)
     assert Given(points).steps == 0
     assert Given(points).perturb(None, points, None, None, keys=None) is points
-    with pytest.raises(InputError, match="attacks parts of the batch does not fit awp"):
+    with pytest.raises(InputError, match="does not fit awp"):
         Given(points).perturb(None, points[:2], None, None, keys=None)
 
 
