@@ -12,24 +12,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from holdfast.certify.activations import Arctan, LeakyReLU, Sigmoid, Tanh
-from holdfast.certify.affine import (
-    BatchNorm,
-    Convolution,
-    Linear,
-    Scale,
-    Shift,
-    TransposedConvolution,
-)
+from holdfast.certify.affine import BatchNorm, Convolution, Linear, Scale, Shift
 from holdfast.certify.calls import Call, Data
 from holdfast.certify.ops import Op
 from holdfast.certify.structural import (
     Add,
     Clamp,
     Concatenate,
-    Maximum,
     MaxPool,
-    Minimum,
     Negate,
     ReLU,
     Reshape,
@@ -56,26 +46,6 @@ def _convolution(axes: int) -> Rule:
                 padding if isinstance(padding, str) else _axes(padding, axes),
                 _axes(call["dilation"], axes),
                 call["groups"],
-            ),
-        )
-
-    return rule
-
-
-def _transposed_convolution(axes: int) -> Rule:
-    names = ("stride", "padding", "output_padding")
-
-    def rule(call: Call) -> Chain:
-        stride, padding, output_padding = (_axes(call[name], axes) for name in names)
-        return (
-            TransposedConvolution(
-                call.constant("weight"),
-                call.optional("bias"),
-                stride,
-                padding,
-                output_padding,
-                call["groups"],
-                _axes(call["dilation"], axes),
             ),
         )
 
@@ -264,30 +234,6 @@ def _hardtanh(call: Call) -> Chain:
     return (Clamp(call["min_val"], call["max_val"]),)
 
 
-def _leaky_relu(call: Call) -> Chain:
-    return (LeakyReLU(float(call["negative_slope"])),)
-
-
-def _hard_sigmoid(call: Call) -> Chain:
-    return Shift(call.intern(3.0)), Clamp(0.0, 6.0), Scale(call.intern(6.0), divide=True)
-
-
-def _larger(call: Call) -> Chain:
-    """max(x, x'), or relu(x - c) + c with a constant."""
-    if len(call.operands) == 2:
-        return (Maximum(),)
-    limit = call.constant("other" if isinstance(call["self"], Data) else "self")
-    return Shift(limit, subtract=True), ReLU(), Shift(limit)
-
-
-def _smaller(call: Call) -> Chain:
-    """min(x, x'), or c - relu(c - x) with a constant."""
-    if len(call.operands) == 2:
-        return (Minimum(),)
-    limit = call.constant("other" if isinstance(call["self"], Data) else "self")
-    return Negate(), Shift(limit), ReLU(), Negate(), Shift(limit)
-
-
 CASTS = ("to", "_to_copy", "type_as")
 """Operations that only change a type; the walk refuses types of less than single precision."""
 
@@ -296,9 +242,6 @@ RULES: dict[str, Rule] = {
     "conv1d": _convolution(1),
     "conv2d": _convolution(2),
     "conv3d": _convolution(3),
-    "conv_transpose1d": _transposed_convolution(1),
-    "conv_transpose2d": _transposed_convolution(2),
-    "conv_transpose3d": _transposed_convolution(3),
     "batch_norm": _batch_norm,
     "add": _sum_of_two,
     "sub": _difference,
@@ -311,18 +254,10 @@ RULES: dict[str, Rule] = {
     "neg": lambda call: (Negate(),),
     "relu": _relu,
     "relu6": lambda call: (Clamp(0.0, 6.0),),
-    "leaky_relu": _leaky_relu,
-    "abs": lambda call: (LeakyReLU(-1.0),),
-    "sigmoid": lambda call: (Sigmoid(),),
-    "tanh": lambda call: (Tanh(),),
-    "atan": lambda call: (Arctan(),),
-    "hardsigmoid": _hard_sigmoid,
     "hardtanh": _hardtanh,
     "clamp": _clamp,
     "clamp_min": lambda call: (Clamp(call["min"], None),),
     "clamp_max": lambda call: (Clamp(None, call["max"]),),
-    "maximum": _larger,
-    "minimum": _smaller,
     "mean": _mean,
     "sum": _sum,
     "avg_pool1d": _average_pool(1),
@@ -334,7 +269,6 @@ RULES: dict[str, Rule] = {
     "permute": _moves(torch.permute, "dims"),
     "transpose": _moves(torch.transpose, "dim0", "dim1"),
     "slice": _slice,
-    "select": _moves(torch.select, "dim", "index"),
     "cat": _concatenate,
     "concat": _concatenate,
     "pad": _pad,
@@ -351,6 +285,6 @@ RULES: dict[str, Rule] = {
 VIEWS = frozenset(
     ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "permute", "transpose")
 ) | frozenset(
-    ("slice", "select", "contiguous", "alias", "detach", "dropout", "feature_dropout", "to", "_unsafe_view")
+    ("slice", "contiguous", "alias", "detach", "dropout", "feature_dropout", "to", "_unsafe_view")
 )
 """Operations whose result may share memory with their input."""

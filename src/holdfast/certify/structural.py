@@ -9,15 +9,13 @@ Source: Liu 2022, sec 3.1.2 (any monotone activation); Wong 2020, sec 3.4.2 (Cor
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from holdfast.certify.constants import Values
-from holdfast.certify.ops import Joint, LinearMap, Monotone, OrderStatistic
+from holdfast.certify.ops import LinearMap, Monotone, Op
 from holdfast.certify.rounding import Box, widened
 
 
@@ -41,13 +39,9 @@ class Negate(LinearMap):
         """The ends change places."""
         return Box(-boxes[0].upper, -boxes[0].lower)
 
-    def pull(self, rows: Tensor, values: Values, shape: tuple[int, ...]) -> Tensor:
-        """The negated rows."""
-        return -rows
-
 
 @dataclass(frozen=True)
-class Subtract(Joint):
+class Subtract(Op):
     """x - x', both computed from the input."""
 
     def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
@@ -60,14 +54,9 @@ class Subtract(Joint):
         result = Box(first.lower - second.upper, first.upper - second.lower)
         return widened(result, 2, first.magnitude + second.magnitude) if rigorous else result
 
-    def pulls(self, rows: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
-        """The rows and their negation, summed over axes that broadcast."""
-        first, second = (rows.sum_to_size(len(rows), *shape) for shape in shapes)
-        return first, -second
-
 
 @dataclass(frozen=True)
-class Add(Monotone, Joint):
+class Add(Monotone):
     """x + x', both computed from the input."""
 
     added: int = 2
@@ -76,13 +65,9 @@ class Add(Monotone, Joint):
         """x + x'."""
         return inputs[0] + inputs[1]
 
-    def pulls(self, rows: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
-        """The rows twice, summed over axes that broadcast."""
-        return tuple(rows.sum_to_size(len(rows), *shape) for shape in shapes)
-
 
 @dataclass(frozen=True)
-class Concatenate(Monotone, Joint):
+class Concatenate(Monotone):
     """The inputs side by side along an axis."""
 
     axis: int
@@ -90,11 +75,6 @@ class Concatenate(Monotone, Joint):
     def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
         """The joined inputs."""
         return torch.cat(list(inputs), self.axis)
-
-    def pulls(self, rows: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
-        """The parts of the rows."""
-        sizes = [(len(rows), *shape)[self.axis] for shape in shapes]
-        return rows.split(sizes, self.axis)
 
 
 class NonNegative(Monotone, LinearMap):
@@ -118,10 +98,6 @@ class Reshape(NonNegative):
     def linear(self, x: Tensor, values: Values) -> Tensor:
         """The reshaped input."""
         return x.reshape(x.shape[0], *self.shape)
-
-    def pull(self, rows: Tensor, values: Values, shape: tuple[int, ...]) -> Tensor:
-        """The rows in the shape of the input."""
-        return rows.reshape(len(rows), *shape)
 
 
 @dataclass(frozen=True)
@@ -163,17 +139,9 @@ class Clamp(Monotone):
         return inputs[0].clamp(self.low, self.high)
 
 
-_AXES: dict[Callable[..., Tensor], int] = {F.max_pool1d: 1, F.max_pool2d: 2, F.max_pool3d: 3}
-
-
 @dataclass(frozen=True)
-class MaxPool(OrderStatistic):
-    """The maximum over windows.
-
-    Args:
-        function: `max_pool1d`, `max_pool2d` or `max_pool3d`.
-        arguments: kernel size, stride (None means the kernel size), padding, dilation, ceil mode.
-    """
+class MaxPool(Monotone):
+    """The maximum over windows."""
 
     function: Callable[..., Tensor]
     arguments: tuple[Any, ...]
@@ -181,55 +149,3 @@ class MaxPool(OrderStatistic):
     def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
         """The maxima."""
         return self.function(inputs[0], *self.arguments)
-
-    def candidates(self, inputs: Sequence[Tensor], fill: float) -> Tensor:
-        """The numbers of each window."""
-        x, axes = inputs[0], _AXES[self.function]
-        kernel, stride, padding, dilation = (
-            (each,) * axes if isinstance(each, int) else each * (axes // len(each))
-            for each in (self.arguments[0], self.arguments[1] or self.arguments[0])
-            + self.arguments[2:4]
-        )
-        counts = self.function(x[:1], *self.arguments).shape[-axes:]
-        spans = [(n - 1) * s + 1 for n, s in zip(counts, stride, strict=True)]
-        reach = [span + d * (k - 1) for span, d, k in zip(spans, dilation, kernel, strict=True)]
-        sides = zip(reach, x.shape[-axes:], padding, strict=True)
-        padded = F.pad(
-            x,
-            [each for far, n, p in reversed(list(sides)) for each in (p, max(0, far - n - p))],
-            value=fill,
-        )
-        corners = product(*(range(0, d * k, d) for d, k in zip(dilation, kernel, strict=True)))
-        parts = [
-            padded[(..., *(slice(a, a + n, s) for a, n, s in zip(at, spans, stride, strict=True)))]
-            for at in corners
-        ]
-        return torch.stack(parts, 1)
-
-
-@dataclass(frozen=True)
-class Maximum(OrderStatistic):
-    """The larger of two inputs, elementwise."""
-
-    def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
-        """max(x, x')."""
-        return torch.maximum(inputs[0], inputs[1])
-
-    def candidates(self, inputs: Sequence[Tensor], fill: float) -> Tensor:
-        """Both."""
-        return torch.stack(torch.broadcast_tensors(*inputs), 1)
-
-
-@dataclass(frozen=True)
-class Minimum(OrderStatistic):
-    """The smaller of two inputs, elementwise."""
-
-    least = True
-
-    def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
-        """min(x, x')."""
-        return torch.minimum(inputs[0], inputs[1])
-
-    def candidates(self, inputs: Sequence[Tensor], fill: float) -> Tensor:
-        """Both."""
-        return torch.stack(torch.broadcast_tensors(*inputs), 1)
