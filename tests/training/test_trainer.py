@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
+from holdfast.core.errors import InputError
 from holdfast.data import Augment
 from holdfast.threats import Linf
 from holdfast.training.batches import Batches
@@ -8,6 +11,7 @@ from holdfast.training.course import Stretch
 from holdfast.training.distributed import World
 from holdfast.training.events import StepDone
 from holdfast.training.interrupts import Interrupts
+from holdfast.training.objectives import Standard
 from holdfast.training.trainer import Parts, Trainer
 from training.tiny import examples, network, recipe, weights
 
@@ -86,3 +90,16 @@ def test_the_average_is_what_is_kept():
     assert made.average.updates == 10
     assert all(torch.equal(v, made.keeper.chosen[k]) for k, v in made.kept.state_dict().items())
     assert run(recipe(), network()).average is None
+
+
+class Loud(Standard):
+    """Logs a figure under a name of the loop's."""
+
+    def loss(self, *args, **options):
+        result = super().loss(*args, **options)
+        return replace(result, logs=result.logs | {"radius": result.loss.detach()})
+
+
+def test_names_of_the_loop_are_not_for_objectives():
+    with pytest.raises(InputError, match="logs 'radius', which is the loop's own"):
+        run(replace(recipe(), objective=Loud()), network())

@@ -76,6 +76,9 @@ def plan_training(recipe: Any, *, data_dir: str | None, device: str | None, json
     size = min(recipe.training.batch_size, len(data))
     timed = predict(model, data, block=size, device=place)
     passes, shown = recipe.objective.passes, len(data) * recipe.training.epochs
+    shown *= getattr(recipe.objective, "replays", 1)
+    if recipe.data.extra is not None:
+        shown = int(shown / (1 - recipe.data.extra.fraction))
     forwards, backwards = shown * passes.forwards, shown * passes.backwards
     seconds = forwards * timed.forward_seconds + backwards * timed.backward_seconds
     plan = {

@@ -1,6 +1,12 @@
 """The papers behind the training of robust networks, as BibTeX. Plain data: imports nothing."""
 
 PAPERS_OF_TRAINING = {
+    "darlow2018": """@article{darlow2018,
+  title = {{CINIC-10} is not {ImageNet} or {CIFAR-10}},
+  author = {Darlow, Luke N. and Crowley, Elliot J. and Antoniou, Antreas and Storkey, Amos J.},
+  journal = {arXiv preprint arXiv:1810.03505},
+  year = {2018}
+}""",
     "zhang2019trades": """@inproceedings{zhang2019trades,
   title = {Theoretically Principled Trade-off between Robustness and Accuracy},
   author = {Zhang, Hongyang and Yu, Yaodong and Jiao, Jiantao and Xing, Eric P. and El Ghaoui,

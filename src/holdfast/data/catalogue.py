@@ -43,6 +43,26 @@ DATASETS = Catalogue(
         source="Krizhevsky 2009",
     ),
     Entry(
+        name="cinic10",
+        target="holdfast.data.cinic10:CINIC10",
+        summary="3 x 90,000 colour 32x32 images of CIFAR-10's classes; local files only",
+        source="Darlow et al. 2018, arXiv:1810.03505",
+        guarantee="splits train, valid, test and train+valid; labels of CIFAR-10",
+    ),
+    Entry(
+        name="cinic10-enlarged",
+        target="holdfast.data.cinic10:CINIC10_ENLARGED",
+        summary="CINIC-10 whose training split is train and valid together",
+        source="Zhang 2019, sec 3.1",
+    ),
+    Entry(
+        name="cinic10-imagenet",
+        target="holdfast.data.cinic10:CINIC10_IMAGENET",
+        summary="the enlarged CINIC-10 without the images of CIFAR-10",
+        source="Zhang 2019, sec 3.1",
+        guarantee="no file of CIFAR-10, by the names of files",
+    ),
+    Entry(
         name="svhn",
         target="holdfast.data.sets:SVHN",
         summary="73,257 + 26,032 colour 32x32 images of house numbers, and 531,131 easier extra",

@@ -39,6 +39,9 @@ from holdfast.training.selection import Selector, Validation, Validator
 from holdfast.training.visit import Visit
 from holdfast.training.watch import Moment, Watch
 
+_OWN_NAMES = {"step", "epoch", "event", "learning_rate", "radius", "seconds", "epochs_done"}
+"""What the loop itself records of a step."""
+
 
 @dataclass(frozen=True, eq=False)
 class Parts:
@@ -301,6 +304,10 @@ class Trainer:
         """Reads the figures since the last record."""
         logs = self.interval.read(self.parts.world)
         self.interval.reset()
+        if taken := _OWN_NAMES & set(logs):
+            problem = f"logs {min(taken)!r}, which is the loop's own"
+            name = type(self.recipe.objective).__name__
+            raise InputError("objective", name, problem, "choose another name")
         rate = float(self.optimizer.param_groups[0]["lr"])
         if not all(abs(value) < float("inf") for value in logs.values()):
             remedy = "lower the learning rate, or give training.clip"
