@@ -4,7 +4,7 @@ from torch import nn
 
 from certify.nets import SHAPE, Ball2, Function, Hull, inputs, samples
 from holdfast.certify import Interval, capture
-from holdfast.certify.affine import BatchNorm, Convolution, Linear, Scale
+from holdfast.certify.affine import BatchNorm, Convolution, Linear, Scale, TransposedConvolution
 from holdfast.certify.interval import boxes
 from holdfast.certify.rounding import Box
 
@@ -32,6 +32,7 @@ def test_batch_norm_folds_to_the_same_bounds_as_a_folded_network():
         nn.Linear(6, 4),
         nn.Conv2d(2, 4, 3, stride=2, padding=1, dilation=2, groups=2),
         nn.BatchNorm2d(2).eval(),
+        nn.ConvTranspose2d(2, 4, (3, 2), 2, 1, 1, groups=2),
     ],
 )
 def test_the_interval_of_a_layer_is_attained_by_the_best_corner(layer):
@@ -174,3 +175,25 @@ def test_constants_broadcast_over_features(name, method):
     torch.testing.assert_close(
         bounds.upper[0] - bounds.lower[0], 0.2 * gradient.norm(dim=1), atol=1e-6, rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("padding", [(1, 0), "same"])
+def test_a_convolution_is_pulled_back_as_autograd_does(padding):
+    """Also where the stride leaves rows of the input unread."""
+    stride = 1 if padding == "same" else (3, 2)
+    layer = nn.Conv2d(2, 4, 3, stride, padding, groups=2).double()
+    graph, x = capture(layer, SHAPE), inputs(3).requires_grad_()
+    rows = inputs(3, graph.output_shape, seed=4) - 0.5
+    values = graph.constants.bind(torch.float64, x.device)
+    (expected,) = torch.autograd.grad(layer(x), x, rows)
+    pulled = graph.nodes[1].op.pull(rows, values, SHAPE)
+    torch.testing.assert_close(pulled, expected, rtol=0, atol=1e-13)
+    (weight,) = torch.autograd.grad(pulled.square().sum(), layer.weight)
+    assert weight.abs().sum() > 0
+
+
+def test_a_transposed_convolution_counts_the_weights_of_a_group():
+    layer = nn.ConvTranspose2d(6, 4, 3, groups=2)
+    graph = capture(layer, (6, 2, 3))
+    assert isinstance(graph.nodes[1].op, TransposedConvolution)
+    assert graph.nodes[1].op.terms(graph.constants.bind(torch.float64, torch.device("cpu"))) == 27

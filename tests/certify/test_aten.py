@@ -6,7 +6,8 @@ from certify.nets import Function, inputs, samples
 from holdfast.certify.aten import RULES, VIEWS
 from holdfast.certify.graph import capture
 from holdfast.certify.interval import boxes
-from holdfast.certify.ops import LinearMap
+from holdfast.certify.ops import Joint, LinearMap, OrderStatistic
+from holdfast.certify.relaxation import lines_of, selection_of
 from holdfast.certify.rounding import Box
 from holdfast.core.errors import CaptureError
 
@@ -18,16 +19,23 @@ def weight(*shape):
     return inputs(1, shape, seed=5)[0].float() - 0.5
 
 
+T2, T1, T3 = weight(2, 3, 3, 2), weight(2, 3, 2), weight(2, 1, 2, 2, 2)
 W2, W1, W3, WL = weight(4, 2, 3, 2), weight(4, 1, 3), weight(3, 2, 2, 2, 2), weight(5, 6)
 CHANNELS = weight(2, 1, 1)
 MEAN, VARIANCE = weight(2), weight(2).abs() + 0.1
-TWO, FOUR, FIVE, JOINED = weight(2), weight(4), weight(5), weight(1, 2, 7, 6)
+TWO, FOUR, FIVE, SIX, JOINED = weight(2), weight(4), weight(5), weight(6), weight(1, 2, 7, 6)
 
 CASES = {
     "linear": (lambda x: F.linear(x, WL, FIVE), FLAT),
     "conv1d": (lambda x: F.conv1d(x, W1, FOUR, 2, 1, 2, 2), LINE),
     "conv2d": (lambda x: F.conv2d(x, W2, FOUR, (2, 1), (1, 0), (1, 2)), IMAGE),
     "conv3d": (lambda x: F.conv3d(x, W3, None, 2, 1), VIDEO),
+    "conv_transpose1d": (lambda x: F.conv_transpose1d(x, T1, None, 2, 1, 1), LINE),
+    "conv_transpose2d": (
+        lambda x: F.conv_transpose2d(x, T2, SIX, (2, 1), (1, 0), (1, 0), 2, (1, 2)),
+        IMAGE,
+    ),
+    "conv_transpose3d": (lambda x: F.conv_transpose3d(x, T3, None, 2), VIDEO),
     "batch_norm": (lambda x: F.batch_norm(x, MEAN, VARIANCE, TWO, TWO), IMAGE),
     "add": (lambda x: x + (1 + x) + CHANNELS, IMAGE),
     "sub": (lambda x: (x - CHANNELS) - (x - 0.25), IMAGE),
@@ -41,6 +49,14 @@ CASES = {
     "relu": (lambda x: torch.relu(x - 0.5), FLAT),
     "relu6": (lambda x: F.relu6(x * 12 - 3), FLAT),
     "hardtanh": (lambda x: F.hardtanh(x, 0.2, 0.6), FLAT),
+    "leaky_relu": (lambda x: F.leaky_relu(x - 0.5, 0.03), FLAT),
+    "abs": (lambda x: (x - 0.5).abs(), FLAT),
+    "sigmoid": (lambda x: torch.sigmoid(4 * x - 2), FLAT),
+    "tanh": (lambda x: torch.tanh(4 * x - 2), FLAT),
+    "atan": (lambda x: torch.atan(x - 0.5), FLAT),
+    "hardsigmoid": (lambda x: F.hardsigmoid(9 * x - 4), FLAT),
+    "maximum": (lambda x: torch.maximum(x, 0.7 - x).maximum(CHANNELS), IMAGE),
+    "minimum": (lambda x: torch.minimum(CHANNELS, torch.minimum(x[:, :1], 0.7 - x)), IMAGE),
     "clamp": (lambda x: x.clamp(0.3, 0.5) + x.clamp(max=0.5), FLAT),
     "clamp_min": (lambda x: torch.clamp_min(x, 0.5), FLAT),
     "clamp_max": (lambda x: torch.clamp_max(x, 0.5), FLAT),
@@ -48,13 +64,17 @@ CASES = {
     "sum": (lambda x: x.sum(1), IMAGE),
     "avg_pool1d": (lambda x: F.avg_pool1d(x, 3, padding=1), LINE),
     "avg_pool2d": (lambda x: F.avg_pool2d(x, (3, 2), 2, 1, True, False), IMAGE),
+    "avg_pool3d": (lambda x: F.avg_pool3d(x, 2), VIDEO),
+    "adaptive_avg_pool3d": (lambda x: F.adaptive_avg_pool3d(x, 2), VIDEO),
     "adaptive_avg_pool1d": (lambda x: F.adaptive_avg_pool1d(x, 3), LINE),
     "adaptive_avg_pool2d": (lambda x: F.adaptive_avg_pool2d(x, (3, None)), IMAGE),
     "max_pool1d": (lambda x: F.max_pool1d(x, 2), LINE),
     "max_pool2d": (lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True), IMAGE),
+    "max_pool3d": (lambda x: F.max_pool3d(x, 2, 1), VIDEO),
     "permute": (lambda x: x.permute(0, 2, 3, 1), IMAGE),
     "transpose": (lambda x: x.transpose(1, -1), IMAGE),
     "slice": (lambda x: x[:, :, 1:5:2], IMAGE),
+    "select": (lambda x: x[:, 1] - x.select(1, -2), IMAGE),
     "cat": (lambda x: torch.cat([x, -x], 1), IMAGE),
     "concat": (lambda x: torch.concat([x, x], -1), FLAT),
     "pad": (lambda x: F.pad(x, (1, 2)), IMAGE),
@@ -98,6 +118,7 @@ def test_operation(name, monkeypatch):
     _contains_samples(graph, x)
     _exact_at_a_point(graph, x)
     _transposes(graph, x)
+    _has_lines(graph, x)
 
 
 def _contains_samples(graph, x):
@@ -135,8 +156,54 @@ def _transposes(graph, x):
         assert (image.abs() <= node.op.absolute(z.abs(), constants) + 1e-13).all()
 
 
+def _has_lines(graph, x):
+    """What is not linear has a transpose, a selection or lines that enclose its samples."""
+    found = boxes(graph, Box(x - 0.3, x + 0.3), rigorous=True)
+    for node in graph.nodes[1:]:
+        before = [found[place] for place in node.inputs]
+        if isinstance(node.op, LinearMap):
+            continue
+        if isinstance(node.op, Joint):
+            _joint_transposes(node, graph)
+            continue
+        points = [samples(*box, 20, seed=5) for box in before]
+        values = node.op.forward([each.flatten(0, 1) for each in points], None)
+        values = values.unflatten(0, (20, 3))
+        if isinstance(node.op, OrderStatistic):
+            lower, upper = _selected(node.op, before, points)
+        else:
+            lines = lines_of(node.op, *before)
+            lower = lines.lower_slope * points[0] + lines.lower_intercept
+            upper = lines.upper_slope * points[0] + lines.upper_intercept
+        assert ((lower <= values + 1e-13) & (values <= upper + 1e-13)).all()
+
+
+def _selected(op, before, points):
+    """The selected lines at points."""
+    selection = selection_of(op, before)
+    joined = torch.cat([each.flatten(2) for each in points], 2)
+    ends = []
+    for place, line in ((selection.lower_place, 0), (selection.upper_place, 2)):
+        at = place.flatten(1).expand(len(joined), -1, -1)
+        slope, intercept = selection.lines[line : line + 2]
+        ends.append(slope * joined.gather(2, at).view(-1, *place.shape) + intercept)
+    return ends
+
+
+def _joint_transposes(node, graph):
+    """<z_1 + z_2, v> = <z_1, v_1> + <z_2, v_2> and the like."""
+    shapes = [graph.nodes[place].shape for place in node.inputs]
+    z = [inputs(3, shape, seed=11 + i) - 0.5 for i, shape in enumerate(shapes)]
+    image = node.op.forward(z, None)
+    v = inputs(3, tuple(image.shape[1:]), seed=13) - 0.5
+    pulled = node.op.pulls(v, shapes)
+    back = sum((each * form).sum() for each, form in zip(z, pulled, strict=True))
+    torch.testing.assert_close((image * v).sum(), back, atol=1e-11, rtol=1e-11)
+    assert [tuple(each.shape[1:]) for each in pulled] == shapes
+
+
 REFUSED = {
-    "sigmoid": (lambda x: torch.sigmoid(x), "sigmoid"),
+    "no lines and no interval": (lambda x: x.exp(), "exp"),
     "maximum over a dimension": (lambda x: x.amax(1), "amax"),
     "maximum with indices": (lambda x: x.max(1).values, "max"),
     "product of data": (lambda x: x * x, "mul"),
@@ -162,6 +229,7 @@ REFUSED = {
         "cat|batch",
     ),
     "batch size": (lambda x: x * x.shape[0], "mul.*batch size"),
+    "a limit that is wider": (lambda x: x[:, :1].maximum(CHANNELS), "maximum.*more numbers"),
     "weight from data": (lambda x: F.linear(x, x[0, 0]), "mixes|linear"),
 }
 

@@ -4,7 +4,14 @@ from certify.nets import SHAPE, Function, inputs, samples
 from holdfast.certify import capture
 from holdfast.certify.interval import boxes
 from holdfast.certify.rounding import Box
-from holdfast.certify.structural import Add, Concatenate, MaxPool, Negate, ReLU, Subtract
+from holdfast.certify.selections import MaxPool
+from holdfast.certify.structural import (
+    Add,
+    Concatenate,
+    Negate,
+    ReLU,
+    Subtract,
+)
 
 
 def _box(function, low, high):
@@ -55,3 +62,14 @@ def test_shared_inputs_lose_their_correlation_and_stay_sound():
     points = samples(x - 0.1, x + 0.2, 20)
     assert ((box.lower <= points - points) & (points - points <= box.upper)).all()
     torch.testing.assert_close(box.upper, torch.full_like(x, 0.3), atol=1e-14, rtol=0)
+
+
+def test_joints_give_each_input_its_rows():
+    """With an input that broadcasts, whose rows are summed, and a join along the last axis."""
+    rows = inputs(4, (2, 3))
+    first, second = Subtract().pulls(rows, [(2, 3), (2, 1)])
+    assert torch.equal(first, rows)
+    torch.testing.assert_close(second, -rows.sum(2, keepdim=True))
+    assert all(torch.equal(each, rows) for each in Add().pulls(rows, [(2, 3), (2, 3)]))
+    first, second = Concatenate(-1).pulls(rows, [(2, 1), (2, 2)])
+    assert torch.equal(torch.cat([first, second], 2), rows)

@@ -11,14 +11,14 @@ from holdfast.core.errors import CaptureError
 class Nested(nn.Module):
     def __init__(self):
         super().__init__()
-        self.features = nn.Sequential(nn.Linear(6, 4), nn.ModuleList([nn.Tanh()])[0])
+        self.features = nn.Sequential(nn.Linear(6, 4), nn.ModuleList([nn.SiLU()])[0])
 
     def forward(self, x):
         return self.features(x)
 
 
 def test_the_module_path_of_an_unknown_operation_is_named():
-    with pytest.raises(CaptureError, match=r"tanh at 'features\.1' \(node tanh\)"):
+    with pytest.raises(CaptureError, match=r"silu at 'features\.1' \(node silu\)"):
         capture(Nested(), (6,))
 
 

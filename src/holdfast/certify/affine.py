@@ -1,4 +1,4 @@
-"""Operations with weights: linear, convolution, batch norm, product and sum with constants.
+"""Operations with weights: linear, convolutions, batch norm, product and sum with constants.
 
 Weights are constants of the graph, looked up at every evaluation, so bounds are differentiable with
 respect to the module's own parameters. Convolutions stay convolutions; nothing is made dense.
@@ -47,6 +47,11 @@ class Linear(Affine):
 
 
 _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_TRANSPOSED: dict[int, Callable[..., Tensor]] = {
+    1: F.conv_transpose1d,
+    2: F.conv_transpose2d,
+    3: F.conv_transpose3d,
+}
 
 
 @dataclass(frozen=True)
@@ -78,12 +83,70 @@ class Convolution(Affine):
         """The number of weights of one output channel."""
         return values[self.weight][0].numel()
 
+    def pull(self, rows: Tensor, values: Values, shape: tuple[int, ...]) -> Tensor:
+        """The transposed convolution, up to the size of the input."""
+        if isinstance(self.padding, str):
+            return super().pull(rows, values, shape)
+        weight = values[self.weight]
+        sizes = zip(
+            shape[1:],
+            rows.shape[2:],
+            weight.shape[2:],
+            self.stride,
+            self.padding,
+            self.dilation,
+            strict=True,
+        )
+        unread = [
+            size - (out - 1) * stride + 2 * padding - dilation * (kernel - 1) - 1
+            for size, out, kernel, stride, padding, dilation in sizes
+        ]
+        return _TRANSPOSED[len(unread)](
+            rows, weight, None, self.stride, self.padding, unread, self.groups, self.dilation
+        )
+
     def _axes(self, values: Values) -> int:
         return values[self.weight].ndim - 2
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         convolve = _CONVOLUTIONS[weight.ndim - 2]
         return convolve(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
+
+
+@dataclass(frozen=True)
+class TransposedConvolution(Affine):
+    """The transpose of a convolution, plus a bias; weight (in, out/groups, *kernel)."""
+
+    weight: Constant
+    bias: Constant | None
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    groups: int
+    dilation: tuple[int, ...]
+
+    def linear(self, x: Tensor, values: Values) -> Tensor:
+        """W^T * x."""
+        return self._spread(x, values[self.weight])
+
+    def absolute(self, x: Tensor, values: Values) -> Tensor:
+        """|W|^T * x."""
+        return self._spread(x, values[self.weight].abs())
+
+    def offset(self, values: Values) -> Tensor | None:
+        """The bias (out, 1, ...)."""
+        if self.bias is None:
+            return None
+        return values[self.bias].reshape(-1, *(1,) * len(self.stride))
+
+    def terms(self, values: Values) -> int:
+        """At most the weights of one group that lead to one output channel."""
+        return values[self.weight][:, 0].numel() // self.groups
+
+    def _spread(self, x: Tensor, weight: Tensor) -> Tensor:
+        spread = _TRANSPOSED[len(self.stride)]
+        options = self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        return spread(x, weight, None, *options)
 
 
 @dataclass(frozen=True)
@@ -121,6 +184,10 @@ class BatchNorm(Affine):
     def terms(self, values: Values) -> int:
         """Two products and a sum, each with up to four roundings of its factors."""
         return 12
+
+    def pull(self, rows: Tensor, values: Values, shape: tuple[int, ...]) -> Tensor:
+        """Rows times the scale."""
+        return self.linear(rows, values)
 
     def _scale(self, values: Values) -> Tensor:
         deviation = (values[self.variance] + self.eps).sqrt()

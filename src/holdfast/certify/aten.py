@@ -12,14 +12,23 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from holdfast.certify.affine import BatchNorm, Convolution, Linear, Scale, Shift
+from holdfast.certify.activations import Arctan, LeakyReLU, Sigmoid, Tanh
+from holdfast.certify.affine import (
+    BatchNorm,
+    Convolution,
+    Linear,
+    Scale,
+    Shift,
+    TransposedConvolution,
+)
 from holdfast.certify.calls import Call, Data
+from holdfast.certify.constants import Constant
 from holdfast.certify.ops import Op
+from holdfast.certify.selections import Maximum, MaxPool, Minimum
 from holdfast.certify.structural import (
     Add,
     Clamp,
     Concatenate,
-    MaxPool,
     Negate,
     ReLU,
     Reshape,
@@ -29,6 +38,10 @@ from holdfast.certify.structural import (
 
 Chain = tuple[Op, ...]
 Rule = Callable[[Call], Chain]
+
+_AVERAGE: dict[int, Any] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+_ADAPTIVE = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+_LARGEST: dict[int, Any] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
 def _linear(call: Call) -> Chain:
@@ -46,6 +59,26 @@ def _convolution(axes: int) -> Rule:
                 padding if isinstance(padding, str) else _axes(padding, axes),
                 _axes(call["dilation"], axes),
                 call["groups"],
+            ),
+        )
+
+    return rule
+
+
+def _transposed_convolution(axes: int) -> Rule:
+    names = ("stride", "padding", "output_padding")
+
+    def rule(call: Call) -> Chain:
+        stride, padding, output_padding = (_axes(call[name], axes) for name in names)
+        return (
+            TransposedConvolution(
+                call.constant("weight"),
+                call.optional("bias"),
+                stride,
+                padding,
+                output_padding,
+                call["groups"],
+                _axes(call["dilation"], axes),
             ),
         )
 
@@ -148,7 +181,7 @@ def _extent(call: Call, dims: Any) -> int:
 
 
 def _average_pool(axes: int) -> Rule:
-    function: Callable[..., torch.Tensor] = {1: F.avg_pool1d, 2: F.avg_pool2d}[axes]
+    function: Callable[..., torch.Tensor] = _AVERAGE[axes]
 
     def rule(call: Call) -> Chain:
         names = ["kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"]
@@ -165,9 +198,7 @@ def _average_pool(axes: int) -> Rule:
 
 
 def _adaptive_average_pool(axes: int) -> Rule:
-    function: Callable[..., torch.Tensor] = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d}[
-        axes
-    ]
+    function: Callable[..., torch.Tensor] = _ADAPTIVE[axes]
 
     def rule(call: Call) -> Chain:
         sizes = zip(call.operands[0].shape[-axes:], call.shape[-axes:], strict=True)
@@ -178,7 +209,7 @@ def _adaptive_average_pool(axes: int) -> Rule:
 
 
 def _max_pool(axes: int) -> Rule:
-    function: Callable[..., torch.Tensor] = {1: F.max_pool1d, 2: F.max_pool2d}[axes]
+    function: Callable[..., torch.Tensor] = _LARGEST[axes]
 
     def rule(call: Call) -> Chain:
         names = ["kernel_size", "stride", "padding", "dilation", "ceil_mode"]
@@ -234,6 +265,36 @@ def _hardtanh(call: Call) -> Chain:
     return (Clamp(call["min_val"], call["max_val"]),)
 
 
+def _leaky_relu(call: Call) -> Chain:
+    return (LeakyReLU(float(call["negative_slope"])),)
+
+
+def _hard_sigmoid(call: Call) -> Chain:
+    return Shift(call.intern(3.0)), Clamp(0.0, 6.0), Scale(call.intern(6.0), divide=True)
+
+
+def _larger(call: Call) -> Chain:
+    """max(x, x'), or relu(x - c) + c with a constant."""
+    if len(call.operands) == 2:
+        return (Maximum(),)
+    limit = _limit(call)
+    return Shift(limit, subtract=True), ReLU(), Shift(limit)
+
+
+def _smaller(call: Call) -> Chain:
+    """min(x, x'), or c - relu(c - x) with a constant."""
+    if len(call.operands) == 2:
+        return (Minimum(),)
+    limit = _limit(call)
+    return Negate(), Shift(limit), ReLU(), Negate(), Shift(limit)
+
+
+def _limit(call: Call) -> Constant:
+    if call.shape != call.operands[0].shape:
+        call.refuse("its constant has more numbers than the input; expand the input first")
+    return call.constant("other" if isinstance(call["self"], Data) else "self")
+
+
 CASTS = ("to", "_to_copy", "type_as")
 """Operations that only change a type; the walk refuses types of less than single precision."""
 
@@ -242,6 +303,9 @@ RULES: dict[str, Rule] = {
     "conv1d": _convolution(1),
     "conv2d": _convolution(2),
     "conv3d": _convolution(3),
+    "conv_transpose1d": _transposed_convolution(1),
+    "conv_transpose2d": _transposed_convolution(2),
+    "conv_transpose3d": _transposed_convolution(3),
     "batch_norm": _batch_norm,
     "add": _sum_of_two,
     "sub": _difference,
@@ -254,21 +318,33 @@ RULES: dict[str, Rule] = {
     "neg": lambda call: (Negate(),),
     "relu": _relu,
     "relu6": lambda call: (Clamp(0.0, 6.0),),
+    "leaky_relu": _leaky_relu,
+    "abs": lambda call: (LeakyReLU(-1.0),),
+    "sigmoid": lambda call: (Sigmoid(),),
+    "tanh": lambda call: (Tanh(),),
+    "atan": lambda call: (Arctan(),),
+    "hardsigmoid": _hard_sigmoid,
     "hardtanh": _hardtanh,
     "clamp": _clamp,
     "clamp_min": lambda call: (Clamp(call["min"], None),),
     "clamp_max": lambda call: (Clamp(None, call["max"]),),
+    "maximum": _larger,
+    "minimum": _smaller,
     "mean": _mean,
     "sum": _sum,
     "avg_pool1d": _average_pool(1),
     "avg_pool2d": _average_pool(2),
+    "avg_pool3d": _average_pool(3),
     "adaptive_avg_pool1d": _adaptive_average_pool(1),
     "adaptive_avg_pool2d": _adaptive_average_pool(2),
+    "adaptive_avg_pool3d": _adaptive_average_pool(3),
     "max_pool1d": _max_pool(1),
     "max_pool2d": _max_pool(2),
+    "max_pool3d": _max_pool(3),
     "permute": _moves(torch.permute, "dims"),
     "transpose": _moves(torch.transpose, "dim0", "dim1"),
     "slice": _slice,
+    "select": _moves(torch.select, "dim", "index"),
     "cat": _concatenate,
     "concat": _concatenate,
     "pad": _pad,
@@ -285,6 +361,16 @@ RULES: dict[str, Rule] = {
 VIEWS = frozenset(
     ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "permute", "transpose")
 ) | frozenset(
-    ("slice", "contiguous", "alias", "detach", "dropout", "feature_dropout", "to", "_unsafe_view")
+    (
+        "slice",
+        "select",
+        "contiguous",
+        "alias",
+        "detach",
+        "dropout",
+        "feature_dropout",
+        "to",
+        "_unsafe_view",
+    )
 )
 """Operations whose result may share memory with their input."""

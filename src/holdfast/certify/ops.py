@@ -1,11 +1,14 @@
 """What an operation of a captured graph can do: its forward rule and its interval rule.
 
-Five kinds cover most networks; three are here. (a) *Affine* operations have weights
-(`affine.py`): an interval goes through as center and radius, the radius with the absolute weights.
-(b) *Structural* operations (`structural.py`) are linear with coefficients that are not negative
-(reshape, pooling, sum): an interval goes through by applying the operation to both ends. (c)
-*Monotone* operations (ReLU, clamp, maximum) do the same and do not round. Bilinear operations and
-other order statistics would be (d) and (e).
+Four kinds cover most networks. (a) *Affine* operations have weights (`affine.py`): an interval goes
+through as center and radius, the radius with the absolute weights. (b) *Structural* operations
+(`structural.py`) are linear with coefficients that are not negative (reshape, pooling, sum): an
+interval goes through by applying the operation to both ends; those of several inputs (sum,
+difference, concatenation) are *joints*. (c) *Scalar* operations (ReLU, clamp, sigmoid) act on each
+number alone (`structural.py`, `activations.py`); most are monotone and map ends to ends. (d) *Order
+statistics* (max pooling, maximum; `selections.py`) select one of several inputs.
+
+A backward pass needs `pull` of a linear map, `pulls` of a joint, and `relaxation.py` of the rest.
 
     affine:     [W c + b - |W| r,  W c + b + |W| r],   c = (l + u)/2,  r = (u - l)/2
     otherwise:  [op(l), op(u)]
@@ -121,6 +124,22 @@ def plus(x: Tensor, offset: Tensor | None) -> Tensor:
     return x if offset is None else x + offset
 
 
+class Joint(Op):
+    """A linear map of several inputs, without an offset and with coefficients -1, 0 and 1."""
+
+    @abstractmethod
+    def pulls(self, rows: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
+        """The transpose: linear forms of the output (N, *out) as forms of each input.
+
+        Args:
+            rows: (N, *out).
+            shapes: of the inputs, in order, without the batch axis.
+
+        Returns:
+            One tensor (N, *shape) per input; an input that is read twice takes their sum.
+        """
+
+
 class Monotone(Op):
     """An operation that does not fall when an input rises: its image of a box has its ends.
 
@@ -137,6 +156,21 @@ class Monotone(Op):
             return Box(lower, upper)
         size = self.forward([box.magnitude for box in boxes], values)
         return widened(Box(lower, upper), self.added, size)
+
+
+class OrderStatistic(Monotone):
+    """The largest of several inputs, or the smallest."""
+
+    least: bool = False
+
+    @abstractmethod
+    def candidates(self, inputs: Sequence[Tensor], fill: float) -> Tensor:
+        """The inputs that each output is chosen from, (B, k, *out).
+
+        Args:
+            inputs: of shape (B, *E).
+            fill: stands where there is no input, in the padding of a pool.
+        """
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from holdfast.certify.constants import Values
-from holdfast.certify.ops import LinearMap, Monotone, Op
+from holdfast.certify.ops import Joint, LinearMap, Monotone
 from holdfast.certify.rounding import Box, widened
 
 
@@ -39,9 +39,13 @@ class Negate(LinearMap):
         """The ends change places."""
         return Box(-boxes[0].upper, -boxes[0].lower)
 
+    def pull(self, rows: Tensor, values: Values, shape: tuple[int, ...]) -> Tensor:
+        """The negated rows."""
+        return -rows
+
 
 @dataclass(frozen=True)
-class Subtract(Op):
+class Subtract(Joint):
     """x - x', both computed from the input."""
 
     def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
@@ -54,9 +58,14 @@ class Subtract(Op):
         result = Box(first.lower - second.upper, first.upper - second.lower)
         return widened(result, 2, first.magnitude + second.magnitude) if rigorous else result
 
+    def pulls(self, rows: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
+        """The rows and their negation, summed over axes that broadcast."""
+        first, second = (rows.sum_to_size(len(rows), *shape) for shape in shapes)
+        return first, -second
+
 
 @dataclass(frozen=True)
-class Add(Monotone):
+class Add(Monotone, Joint):
     """x + x', both computed from the input."""
 
     added: int = 2
@@ -65,9 +74,13 @@ class Add(Monotone):
         """x + x'."""
         return inputs[0] + inputs[1]
 
+    def pulls(self, rows: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
+        """The rows twice, summed over axes that broadcast."""
+        return tuple(rows.sum_to_size(len(rows), *shape) for shape in shapes)
+
 
 @dataclass(frozen=True)
-class Concatenate(Monotone):
+class Concatenate(Monotone, Joint):
     """The inputs side by side along an axis."""
 
     axis: int
@@ -75,6 +88,11 @@ class Concatenate(Monotone):
     def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
         """The joined inputs."""
         return torch.cat(list(inputs), self.axis)
+
+    def pulls(self, rows: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
+        """The parts of the rows."""
+        sizes = [(len(rows), *shape)[self.axis] for shape in shapes]
+        return torch.split(rows, sizes, self.axis)
 
 
 class NonNegative(Monotone, LinearMap):
@@ -98,6 +116,10 @@ class Reshape(NonNegative):
     def linear(self, x: Tensor, values: Values) -> Tensor:
         """The reshaped input."""
         return x.reshape(x.shape[0], *self.shape)
+
+    def pull(self, rows: Tensor, values: Values, shape: tuple[int, ...]) -> Tensor:
+        """The rows in the shape of the input."""
+        return rows.reshape(len(rows), *shape)
 
 
 @dataclass(frozen=True)
@@ -137,15 +159,3 @@ class Clamp(Monotone):
     def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
         """The clamped input."""
         return inputs[0].clamp(self.low, self.high)
-
-
-@dataclass(frozen=True)
-class MaxPool(Monotone):
-    """The maximum over windows."""
-
-    function: Callable[..., Tensor]
-    arguments: tuple[Any, ...]
-
-    def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
-        """The maxima."""
-        return self.function(inputs[0], *self.arguments)

@@ -36,8 +36,8 @@ from holdfast.certify.ops import Input, Node, Op
 from holdfast.core.errors import CaptureError, shorten
 
 _SUPPORTED = (
-    "supported are linear, convolution, batch norm, ReLU, clamp, pooling, mean, reshapes, sums, "
-    "differences, and products with constants"
+    "supported are linear, convolution (transposed too), batch norm, ReLU, leaky ReLU, clamp, "
+    "sigmoid, tanh, maxima, pooling, mean, reshapes, sums, differences, and products with constants"
 )
 _RESHAPES = frozenset(name for name, rule in RULES.items() if rule is RULES["reshape"])
 
