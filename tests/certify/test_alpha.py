@@ -44,6 +44,14 @@ def test_more_steps_are_never_worse():
     assert (found[2] >= found[1]).all()
 
 
+def test_the_best_bound_is_kept_where_steps_overshoot():
+    x, rows = inputs(3), margin_rows(torch.tensor([0, 4, 2]), 5)
+    crown = CROWN().bound(graph("residual"), x, Linf(0.05), rows).lower
+    for steps in (1, 2, 3):
+        method = AlphaCrown(steps=steps, step_size=50.0)
+        assert (method.bound(graph("residual"), x, Linf(0.05), rows).lower >= crown).all()
+
+
 def test_a_row_does_not_depend_on_its_neighbours():
     x, rows = inputs(3), margin_rows(torch.tensor([0, 4, 2]), 5)
     method = AlphaCrown(steps=4)

@@ -11,6 +11,7 @@ from holdfast.certify import Interval, capture, certified, margin_rows
 from holdfast.certify.linear import CROWN, CrownIBP, Dual
 from holdfast.core.errors import InputError, UnsupportedThreat
 from holdfast.core.recipes import build
+from holdfast.models.registry import build_model
 from holdfast.threats import L1, L2, Linf
 
 METHODS = [Dual, CROWN, CrownIBP]
@@ -200,3 +201,22 @@ def test_the_published_network_at_a_tenth(data_dir):
         for name, method in (("dual", Dual()), ("crown", CROWN()), ("fast", CROWN(mode="fast")))
     }
     assert counts == {"dual": 192, "crown": 193, "fast": 193}
+
+
+@pytest.mark.slow
+def test_a_deep_residual_network_with_a_normaliser():
+    """Intervals say nothing here; lines prove the margin, and samples stay above it."""
+    statistics = ((0.49, 0.48, 0.44), (0.2, 0.2, 0.2))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_model("preact_resnet18", width=4, normalize=statistics).eval()
+    captured, x = capture(model, (3, 32, 32)), inputs(1, (3, 32, 32)).float()
+    rows, threat = margin_rows(model(x).argmax(1), 10), Linf(1 / 2550)
+    interval = Interval().bound(captured, x, threat, rows).lower
+    found = Dual().bound(captured, x, threat, rows).lower
+    assert interval.max() < -100
+    points = samples(*threat.hull(x.double()), 40).float().flatten(0, 1)
+    with torch.no_grad():
+        values = rows[0] @ captured.forward(points).unsqueeze(2)
+    assert (values.squeeze(2) >= found - 1e-4).all()
+    assert (found > values.squeeze(2).amin(0) - 0.1).all()

@@ -1,10 +1,12 @@
 """The papers behind everything that can be named, as BibTeX. Plain data: imports no more of it."""
 
 from holdfast.cli.attack_papers import PAPERS_OF_ATTACKS
+from holdfast.cli.certificate_papers import PAPERS_OF_CERTIFICATES
 from holdfast.cli.training_papers import PAPERS_OF_TRAINING
 
 BIBTEX = (
     PAPERS_OF_ATTACKS
+    | PAPERS_OF_CERTIFICATES
     | PAPERS_OF_TRAINING
     | {
         "goodfellow2015": """@inproceedings{goodfellow2015,
@@ -36,30 +38,6 @@ BIBTEX = (
   booktitle = {International Conference on Learning Representations},
   year = {2020},
   note = {arXiv:2001.03994}
-}""",
-        "gowal2018": """@article{gowal2018,
-  title = {On the Effectiveness of Interval Bound Propagation for Training Verifiably Robust
-           Models},
-  author = {Gowal, Sven and Dvijotham, Krishnamurthy and Stanforth, Robert and Bunel, Rudy and
-            Qin, Chongli and Uesato, Jonathan and Arandjelovic, Relja and Mann, Timothy and Kohli,
-            Pushmeet},
-  journal = {arXiv preprint arXiv:1810.12715},
-  year = {2018}
-}""",
-        "wong2018": """@inproceedings{wong2018,
-  title = {Provable Defenses against Adversarial Examples via the Convex Outer Adversarial
-           Polytope},
-  author = {Wong, Eric and Kolter, J. Zico},
-  booktitle = {International Conference on Machine Learning},
-  year = {2018},
-  note = {arXiv:1711.00851}
-}""",
-        "wong2018scaling": """@inproceedings{wong2018scaling,
-  title = {Scaling provable adversarial defenses},
-  author = {Wong, Eric and Schmidt, Frank R. and Metzen, Jan Hendrik and Kolter, J. Zico},
-  booktitle = {Advances in Neural Information Processing Systems},
-  year = {2018},
-  note = {arXiv:1805.12514}
 }""",
         "duchi2008": """@inproceedings{duchi2008,
   title = {Efficient Projections onto the l1-Ball for Learning in High Dimensions},
@@ -291,6 +269,10 @@ PAPERS: dict[str, tuple[str, ...]] = {
     "apgd-t-3-20": ("croce2020",),
     "pgd-50-10": ("madry2018",),
     "interval": ("gowal2018", "liu2022"),
+    "dual": ("wong2018", "weng2018"),
+    "crown": ("zhang2018crown",),
+    "crown-ibp": ("zhang2020crownibp",),
+    "alpha-crown": ("xu2021",),
     "standard": (),
     "pgd-at": ("madry2018", "wong2020"),
     "clp": ("kannan2018", "andriushchenko2024"),

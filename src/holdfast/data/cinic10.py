@@ -44,6 +44,7 @@ class Cinic10:
     enlarged: bool = False
     origin: Literal["all", "imagenet"] = "all"
     splits: ClassVar[tuple[str, ...]] = SPLITS
+    names: ClassVar[tuple[str, ...]] = NAMES
 
     def load(
         self, split: str = "test", *, data_dir: Path | str | None = None, limit: int | None = None

@@ -99,7 +99,7 @@ REPRODUCTION = Reproduction(
         ),
         Size(
             name="scaled",
-            recipes=("cifar10-adaptive-targets",),
+            recipes=("cifar10-adaptive-targets", *SLOW.values()),
             changes={
                 "model": {"name": "mnist_conv"},
                 "data.name": "cifar10-jpeg",
@@ -117,7 +117,7 @@ REPRODUCTION = Reproduction(
         ),
         Size(
             name="published",
-            recipes=("cifar10-adaptive-targets",),
+            recipes=("cifar10-adaptive-targets", *SLOW.values()),
             images=50_000,
             minutes=5_000_000,
         ),
