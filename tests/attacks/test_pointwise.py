@@ -1,5 +1,6 @@
 """Pointwise: nothing single can be set back, bisection ends at the boundary, decisions only."""
 
+import pytest
 import torch
 
 from holdfast.attacks.pointwise import Pointwise
@@ -77,6 +78,7 @@ def test_only_the_decision_is_used_within_the_budget():
     assert int(result.forwards.max()) <= 92
 
 
+@pytest.mark.slow
 def test_other_starts_find_what_no_order_finds_from_the_given_one():
     """From all bright, features go back to the first four whatever the order; the last one alone
     fools only while the first four are dark."""
@@ -97,6 +99,7 @@ def test_other_starts_find_what_no_order_finds_from_the_given_one():
     assert many.size.tolist() == [1.0] * 5
 
 
+@pytest.mark.slow
 def test_the_budget_is_spent_and_more_queries_are_never_worse():
     net = small_net()
     x, y = examples(5, net)

@@ -88,6 +88,7 @@ def test_other_examples_do_not_matter(case):
 
 
 @pytest.mark.parametrize("block", [1, 2, 5, 64, None])
+@pytest.mark.slow
 def test_tries_made_ahead_change_nothing(case, block):
     attack, threat = case
     net = small_net()

@@ -75,11 +75,13 @@ def test_per_class_table_adds_up():
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 256])
+@pytest.mark.slow
 def test_batch_size_changes_no_bit(batch_size):
     net, data = problem()
     assert stable(answer(net, data, batch_size=batch_size)) == stable(answer(net, data))
 
 
+@pytest.mark.slow
 def test_two_shards_in_any_order_give_the_whole(tmp_path):
     net, data = problem(count=70)
     whole = answer(net, data)
@@ -90,6 +92,7 @@ def test_two_shards_in_any_order_give_the_whole(tmp_path):
     assert stable(both) == stable(whole)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_off_anywhere_resumes_to_the_same_bits(tmp_path):
     net, data = problem()
     whole = stable(answer(net, data))

@@ -88,6 +88,7 @@ def test_the_audit_is_drawn_by_the_examples_own_lots():
         pytest.param(L1(2.0), marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_it_finds_what_the_standard_protocol_finds(threat):
     net = small_net()
     x, y = examples(24, net, wrong=2)

@@ -159,6 +159,7 @@ def shortened(name):
 
 
 @pytest.mark.parametrize("name", [*NAMED, *OTHERS])
+@pytest.mark.slow
 def test_no_attack_takes_more_than_its_cost(name):
     """Over threats of every norm, small and unbounded, from x and from a start that fools."""
     net = small_net()

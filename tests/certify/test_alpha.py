@@ -11,6 +11,7 @@ from holdfast.threats import L2, Linf
 @pytest.mark.parametrize("name", ["conv", "residual"])
 @pytest.mark.parametrize("threat", [Linf(0.05), L2(0.3)])
 @pytest.mark.parametrize("mode", ["rigorous", "fast"])
+@pytest.mark.slow
 def test_never_below_crown_and_better_somewhere(name, threat, mode):
     x, rows = inputs(3), margin_rows(torch.tensor([0, 4, 2]), 5)
     x = x if mode == "rigorous" else x.float()

@@ -37,6 +37,7 @@ def _noise(size):
 
 
 @pytest.mark.parametrize("size", [1e-2, 2e-4, 1e-6, 1e-9])
+@pytest.mark.slow
 def test_numbers_drawn_outside_torch_are_refused(size):
     noise = _noise(size)
     with pytest.raises(CaptureError, match=r"two calls|differs") as caught:

@@ -117,6 +117,7 @@ def test_float32_and_float64_agree(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.slow
 def test_an_example_does_not_depend_on_its_neighbours(method):
     x, rows = inputs(5), margin_rows(torch.tensor([0, 1, 2, 3, 4]), 5)
     radius = torch.tensor([0.01, 0.03, 0.02, 0.04, 0.05])

@@ -243,7 +243,7 @@ CASES = {
             "--quiet",
         ],
         "'crwn'",
-        "known are",
+        "did you mean 'crown'",
     ),
     "radii-negative": (evaluate(radii="0.1,-0.2"), "radii=-0.2", "give numbers >= 0"),
     "radii-text": (evaluate(radii="0.1,far"), "radii='far'", "give a number"),

@@ -142,6 +142,7 @@ def test_stays_in_the_threat_and_tells_the_truth(name, kind):
 
 
 @over(OTHERS)
+@pytest.mark.slow
 def test_same_keys_same_answer_in_another_order(name, kind):
     net, attack, threat = small_net(), VARIANTS[name](), THREATS[kind]
     x, y = examples(5, net)
@@ -154,6 +155,7 @@ def test_same_keys_same_answer_in_another_order(name, kind):
 
 
 @each_name
+@pytest.mark.slow
 def test_float64_agrees_with_float32(name):
     net, attack, threat = small_net(), VARIANTS[name](), home(name)
     x, y = examples(5, net)
@@ -187,6 +189,7 @@ def test_works_on_vectors_and_on_few_classes_or_says_why_not(name):
 
 
 @each_name
+@pytest.mark.slow
 def test_layout_of_memory_does_not_matter(name):
     net, attack, threat = small_net(), VARIANTS[name](), home(name)
     x, y = examples(5, net)
@@ -225,6 +228,7 @@ class Remembering(torch.nn.Module):
 
 @pytest.mark.parametrize("kind", ["linf", "l2", "l1", "l0"])
 @pytest.mark.parametrize("name", SMALLEST)
+@pytest.mark.slow
 def test_smallest_successes_are_kept_at_an_infinite_radius(name, kind):
     net, threat = small_net(), BALLS[kind].at("inf")
     x, y = examples(3, net, seed=2)
@@ -242,6 +246,7 @@ def test_smallest_successes_are_kept_at_an_infinite_radius(name, kind):
 
 @pytest.mark.parametrize("kind", ["linf", "l2", "l1", "l0"])
 @pytest.mark.parametrize("name", SMALLEST)
+@pytest.mark.slow
 def test_smallest_successes_hold_at_their_own_radius(name, kind):
     """With a radius a little larger than the size found without one, a success is found again."""
     net, attack, free = small_net(), SMALL[name](), BALLS[kind].at("inf")

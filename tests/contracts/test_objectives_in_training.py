@@ -18,6 +18,8 @@ from holdfast.training.recipe import Recipe, recipe_dict
 from small_objectives import NAMES, ask, batch, each_name, finite, over, refusal_of, small, step
 from training.tiny import examples, network, recipe, weights
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _one_thread():

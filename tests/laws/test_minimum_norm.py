@@ -31,6 +31,8 @@ from holdfast.core.random import Keys
 from holdfast.threats import L0, L1, L2, Linf
 from holdfast.toys.linear import LinearWorld
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 BALLS = {"linf": Linf, "l2": L2, "l1": L1, "l0": L0}
 PENALTY = {"binary_steps": 8, "iterations": 80, "learning_rate": 0.05, "initial_const": 0.1}

@@ -41,6 +41,7 @@ def test_one_step_keeps_the_inequality_exactly(shape, side, which):
 @pytest.mark.parametrize(("shape", "side"), SETTINGS)
 @pytest.mark.parametrize("which", [0, 1], ids=["quadratic", "softplus"])
 @pytest.mark.parametrize("horizon", [40, 300])
+@pytest.mark.slow
 def test_the_least_mean_gradient_norm_is_below_the_bound(shape, side, which, horizon):
     objective = objectives(shape)[which]
     start = 2.0 * Keys.of(6, [0]).normal(shape).double().expand(KEYS, *shape)

@@ -1,3 +1,5 @@
+import pytest
+
 from holdfast.reproduce.random_start_mnist import (
     CORNER,
     CORNER_FULL,
@@ -22,6 +24,7 @@ def test_the_claims_hold_on_the_published_figures_and_fail_on_swapped_ones():
     assert not any(claim.judge(swapped) for claim in REPRODUCTION.claims)
 
 
+@pytest.mark.slow
 def test_a_quick_run_has_all_lines(quickly):
     finding, kept = quickly("random-start-mnist")
     assert set(finding.lines) == set(LINES)

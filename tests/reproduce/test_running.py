@@ -50,6 +50,7 @@ def test_figures_are_those_of_the_attack_itself(quickly, store):
     assert torch.equal(found.queries[found.broken], result.forwards[found.broken] - 2)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_figures(quickly, tmp_path, monkeypatch):
     whole, _ = quickly("square-robust-mnist")
     told = []

@@ -45,6 +45,7 @@ def test_each_variant_changes_one_thing_of_the_attack():
     assert len({repr(row.attack) + row.threat for row in rows.values()}) == 16
 
 
+@pytest.mark.slow
 def test_it_runs(quickly):
     finding, _ = quickly("square-ablation")
     assert set(finding.lines) == set(PUBLISHED)

@@ -1,3 +1,5 @@
+import pytest
+
 from holdfast.reproduce.square_dilated import PUBLISHED, REPRODUCTION
 from holdfast.reproduce.subjects import CIFAR, DILATED
 
@@ -19,6 +21,7 @@ def test_dilation_must_be_no_defence():
     assert claim.judge(far) is False
 
 
+@pytest.mark.slow
 def test_it_runs(quickly):
     finding, _ = quickly("square-dilated")
     assert list(finding.lines) == ["digits-quick"]

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from holdfast.measures.queries import Queries
@@ -40,6 +41,7 @@ def test_square_must_be_first_on_every_network():
     assert not any(claim.judge(lines(95.0)) for claim in REPRODUCTION.claims)
 
 
+@pytest.mark.slow
 def test_it_runs(quickly):
     finding, kept = quickly("square-imagenet")
     assert "digits-quick, common l2: Square" in finding.lines

@@ -26,6 +26,7 @@ def test_settings_are_those_of_the_thesis():
     assert rows["l2 2.5: Square"].threat == "l2:2.5"
 
 
+@pytest.mark.slow
 def test_it_runs(quickly):
     finding, _ = quickly("square-l2-on-linf")
     assert set(finding.lines) == set(PUBLISHED)

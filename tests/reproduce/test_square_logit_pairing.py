@@ -1,3 +1,5 @@
+import pytest
+
 from holdfast.reproduce.square_logit_pairing import PUBLISHED, REPRODUCTION
 
 
@@ -15,6 +17,7 @@ def test_claims_need_both_defences():
     assert not any(claim.judge(weak) for claim in REPRODUCTION.claims)
 
 
+@pytest.mark.slow
 def test_it_runs(quickly):
     finding, kept = quickly("square-logit-pairing")
     assert set(finding.lines) == set(PUBLISHED)

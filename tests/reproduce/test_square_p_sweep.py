@@ -1,3 +1,5 @@
+import pytest
+
 from holdfast.reproduce.square_p_sweep import FRACTIONS, NAMES, REPRODUCTION
 
 
@@ -24,6 +26,7 @@ def test_claims_say_flat_but_for_the_smallest():
     assert not any(claim.judge(steep) for claim in REPRODUCTION.claims)
 
 
+@pytest.mark.slow
 def test_it_runs(quickly):
     finding, kept = quickly("square-p-sweep")
     assert len(finding.lines) == 20

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from holdfast.measures.queries import Queries
@@ -23,6 +24,7 @@ def test_published_figures_keep_the_claims():
     assert REPRODUCTION.claims[0].judge(published) is False
 
 
+@pytest.mark.slow
 def test_it_runs(quickly):
     finding, kept = quickly("square-post-averaging")
     assert set(finding.lines) == {"clean", "PGD", "Square"}

@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import pytest
 import torch
 
 from holdfast.core.frozen import FrozenModel
@@ -72,6 +73,7 @@ def test_the_slowest_right_images_are_shown():
     assert chosen({2: {}, 500: last}) == [2, 3, 4]
 
 
+@pytest.mark.slow
 def test_the_figure_has_a_picture_and_a_perturbation_each(quickly):
     finding, _ = quickly("square-progress")
     figure = REPRODUCTION.draw(finding, REPRODUCTION)

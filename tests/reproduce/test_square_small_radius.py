@@ -1,3 +1,5 @@
+import pytest
+
 from holdfast.reproduce.square_small_radius import LARGE, PUBLISHED, REPRODUCTION
 from holdfast.reproduce.subjects import CIFAR
 
@@ -20,6 +22,7 @@ def test_a_larger_radius_must_be_easier():
     assert claim.judge({CIFAR.name: easy, LARGE: hard}) is False
 
 
+@pytest.mark.slow
 def test_it_runs(quickly):
     finding, _ = quickly("square-small-radius")
     small, large = (finding.outcomes[name] for name in ("digits-quick", LARGE))

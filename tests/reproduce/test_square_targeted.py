@@ -1,3 +1,5 @@
+import pytest
+
 from holdfast.reproduce.square_targeted import PUBLISHED, REPRODUCTION
 
 
@@ -28,6 +30,7 @@ def test_every_attack_aims_at_a_class():
         assert all(row.targeted for row in REPRODUCTION.rows(size))
 
 
+@pytest.mark.slow
 def test_it_runs(quickly):
     finding, _ = quickly("square-targeted")
     assert set(finding.lines) | set(finding.skipped) == set(PUBLISHED)

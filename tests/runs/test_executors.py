@@ -161,6 +161,7 @@ def test_one_job_runs_here(jobs_module):
         pytest.param("unsendable", Exception, "pickle", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_an_error_comes_back_and_the_others_stop_and_save(
     jobs_module, tmp_path, kind, error, words
 ):

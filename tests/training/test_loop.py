@@ -440,6 +440,7 @@ def test_one_phase_is_plain_training_to_the_bit():
     assert torch.equal(weights(plain.model), weights(phased.model))
 
 
+@pytest.mark.slow
 def test_small_images_first_on_a_folder_of_images(tmp_path):
     from PIL import Image
 
