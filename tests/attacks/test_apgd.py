@@ -41,6 +41,7 @@ def linear(features=6, classes=3, seed=0):
         (L1(0.8, box=None), float("inf"), 0.5),  # a step moves several coordinates
     ],
 )
+@pytest.mark.slow
 def test_the_worst_margin_of_a_linear_model_is_reached(threat, q, slack):
     model = linear()
     x = torch.rand(5, 6, generator=torch.Generator().manual_seed(1)) * 20

@@ -38,6 +38,7 @@ def test_finds_the_distance_of_a_linear_model(p, targeting):
 
 
 @pytest.mark.parametrize("p", BALLS)
+@pytest.mark.slow
 def test_respects_and_reaches_the_optimum_where_the_box_is_active(p):
     world = LinearWorld.make(2, classes=4, features=15)
     x, y = world.sample(3, 11, inset=0.0, mistakes=0.0)

@@ -45,6 +45,7 @@ def test_it_comes_near_the_distance_to_a_hyperplane(threat, dual):
 
 
 @pytest.mark.parametrize("threat", [L2("inf"), Linf("inf")])
+@pytest.mark.slow
 def test_all_queries_are_spent_and_counted_and_more_help(threat):
     net = small_net()
     x, y = examples(5, net)
