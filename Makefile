@@ -37,7 +37,7 @@ quickstart: $(VENV)/.base ## install, then train three small models, evaluate th
 
 test: lint ## format, lint, types, and all tests
 	@"$(BIN)/python" -m pytest -q -n $(JOBS) -m "not slow"
-	@"$(BIN)/python" -m pytest -q -m slow || [ $$? -eq 5 ]  # 5: there is none
+	@"$(BIN)/python" -m pytest -q -n $(JOBS) -m slow || [ $$? -eq 5 ]  # 5: there is none
 
 test-fast: lint ## the same without the slow tests
 	@"$(BIN)/python" -m pytest -q -n $(JOBS) -m "not slow"
