@@ -16,7 +16,17 @@ import typer
 from typer.main import get_command
 
 import holdfast
-from holdfast.cli import catalogues, cite, doctor, evaluate, judge, report, reproduce, train
+from holdfast.cli import (
+    catalogues,
+    cite,
+    doctor,
+    evaluate,
+    judge,
+    report,
+    reproduce,
+    train,
+    verify,
+)
 from holdfast.cli.output import emit, note
 from holdfast.cli.running import ARGUMENTS, Interrupted
 from holdfast.core.errors import HoldfastError
@@ -66,6 +76,7 @@ def build() -> typer.Typer:
         (evaluate.evaluate, evaluate.EVALUATE_EXAMPLES),
         (evaluate.attack, evaluate.ATTACK_EXAMPLES),
         (evaluate.certify, evaluate.CERTIFY_EXAMPLES),
+        (verify.verify, verify.EXAMPLES),
         (report.report, report.REPORT_EXAMPLES),
         (judge.compare, judge.COMPARE_EXAMPLES),
         (judge.gate, judge.GATE_EXAMPLES),
