@@ -85,6 +85,7 @@ def test_the_examples_run(here, run_command):
     torch.save({"w": torch.ones(2)}, here / "net.pt")
     torch.save({"w": torch.ones(2)}, here / "a.pt")
     (here / "net.safetensors").unlink()
+    something_to_verify(here)
     known = [(name, text) for name in sorted(ALL, key=order) for text in examples(ALL[name])]
     assert run_command("train", "digits-standard", *SHORT, "--run", "runs/mine").code == 0
     options = (
@@ -104,6 +105,18 @@ def test_the_examples_run(here, run_command):
             arguments[-1] = "runs/again"
         answer = run_command(*arguments)
         assert answer.code in ((0, 1) if name == "gate" else (0,)), (text, answer.err)
+
+
+def something_to_verify(folder):
+    """|x| <= 1 implies relu(x) >= -0.5, as a network, a property and a list of one query."""
+    from certify.onnx_nets import make_node, model, saved
+
+    saved(model([make_node("Relu", ["x"], ["y"])], [1, 1]), folder)
+    names = "(declare-const X_0 Real)\n(declare-const Y_0 Real)\n"
+    claims = "(assert (>= X_0 -1))\n(assert (<= X_0 1))\n(assert (<= Y_0 -0.5))\n"
+    (folder / "property.vnnlib").write_text(names + claims)
+    row = "net.onnx,property.vnnlib,60,holds"
+    (folder / "instances.csv").write_text(f"network,property,timeout_s,verdict\n{row}\n")
 
 
 SHORT = ("--set", "training.epochs=1", "--set", "data.validation=50", "--quiet")
