@@ -113,6 +113,11 @@ class GradientAttack:
         self.check(threat)
         return ascend(self, frozen, x, y, threat, keys=keys, start=start)
 
+    @property
+    def foresees(self) -> bool:
+        """Every look is waited for."""
+        return False
+
     def check(self, threat: Threat) -> None:
         """Refuses threats in which the attack cannot move; by default those that cannot project."""
         check_searchable(threat, type(self).__name__)

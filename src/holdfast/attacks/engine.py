@@ -122,7 +122,7 @@ class _Search:
         self.outcome = torch.full_like(y, Outcome.UNDECIDED)
         if targets is None:
             self.outcome[self.found.winner < 0] = Outcome.MISCLASSIFIED
-        self.foresees = targets is None and getattr(attack, "foresees", False)
+        self.foresees = targets is None and attack.foresees
         self.settled = 0  # rises whenever a run ends: lanes look for free places only then
         self.finals: list[Final] = []
         self.unconfirmed: list[Tensor] = []

@@ -57,6 +57,10 @@ class Walk(Protocol):
         """Whether the smallest success is wanted, rather than any."""
 
     @property
+    def foresees(self) -> bool:
+        """Whether its next moves can be tried before it is known what this one gives."""
+
+    @property
     def cost(self) -> tuple[int, int]:
         """Forward and backward passes of one look."""
 

@@ -67,6 +67,7 @@ def plan_training(recipe: Any, *, data_dir: str | None, device: str | None, json
     from holdfast.benchmark.predict import predict
     from holdfast.data.load import load_data
     from holdfast.training.loop import build_for
+    from holdfast.training.objectives.protocol import replays_of
     from holdfast.training.recipe import recipe_dict
     from holdfast.training.sources import Source, placed
 
@@ -76,7 +77,7 @@ def plan_training(recipe: Any, *, data_dir: str | None, device: str | None, json
     size = min(recipe.training.batch_size, len(data))
     timed = predict(model, data, block=size, device=place)
     passes, shown = recipe.objective.passes, len(data) * recipe.training.epochs
-    shown *= getattr(recipe.objective, "replays", 1)
+    shown *= replays_of(recipe.objective)
     if recipe.data.extra is not None:
         shown = int(shown / (1 - recipe.data.extra.fraction))
     forwards, backwards = shown * passes.forwards, shown * passes.backwards

@@ -22,10 +22,10 @@ from holdfast.data.decode import decode_all
 from holdfast.data.find import data_folder
 from holdfast.data.folder import StreamedFolder
 from holdfast.data.images import ImageData
-from holdfast.data.splits import whole
+from holdfast.data.sets import CIFAR10
+from holdfast.data.splits import evenly, whole
 
-_WORDS = "airplane automobile bird cat deer dog frog horse ship truck"
-NAMES = tuple(_WORDS.split())
+NAMES = CIFAR10.names
 SPLITS = ("train", "valid", "test", "train+valid")
 _SIDE = 32
 
@@ -61,7 +61,7 @@ class Cinic10:
         """
         files = self.files(split, data_dir)
         count = len(files) if limit is None else check_limit(limit, len(files))
-        chosen = [files[row] for row in spread(len(files), count)]
+        chosen = [files[row] for row in evenly(len(files), count).tolist()]
         images = decode_all(lambda row: (chosen[row][0], str(chosen[row][0])), len(chosen))
         if tuple(images.shape[1:]) != (3, _SIDE, _SIDE):
             problem = f"is stored with images of shape {tuple(images.shape[1:])}"
@@ -110,16 +110,6 @@ def origins(files: list[tuple[Path, int]]) -> Counter[str]:
     return Counter(
         "-".join(file.name.split("-")[:2]) if _of_cifar(file) else "imagenet" for file, _ in files
     )
-
-
-def spread(count: int, wanted: int) -> list[int]:
-    """Rows spread evenly over a set that is sorted by class: the i-th is floor(i count / wanted).
-
-    Example:
-        >>> spread(10, 4)
-        [0, 2, 5, 7]
-    """
-    return [row * count // wanted for row in range(wanted)]
 
 
 def _of_cifar(file: Path) -> bool:

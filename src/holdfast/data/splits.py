@@ -91,3 +91,13 @@ def _sizes(n: int, fractions: Sequence[float]) -> list[int]:
 def whole(n: int) -> Tensor:
     """The rows 0 .. n - 1, the index of data that are a split of their own."""
     return torch.arange(n, dtype=torch.int64)
+
+
+def evenly(size: int, count: int) -> Tensor:
+    """So many rows at equal distances in a set, (count,) int64 on the CPU: floor(i size / count).
+
+    Example:
+        >>> evenly(10, 4).tolist()
+        [0, 2, 5, 7]
+    """
+    return torch.arange(count) * size // count

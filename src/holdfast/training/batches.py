@@ -89,7 +89,10 @@ class Batches:
         order = self._epoch(epoch)
         rows, factor = self.world.part(order[number * self.size : (number + 1) * self.size])
         keys = Keys.of(self.seed, self.data.index[rows]).fold("train").fold(epoch)
-        x = self._inputs(rows)
+        return self._made(inputs_of(self.data, rows), self.data.labels[rows], keys, rows, factor)
+
+    def _made(self, x: Tensor, y: Tensor, keys: Keys, places: Tensor, factor: float) -> Batch:
+        """The batch of examples as stored: cropped, augmented, laid out."""
         if self.crop is not None:
             x = random_resized_crop(x, keys, self.crop)
         params = self.augment.draw(keys.fold("augment"), x.shape[1:])
@@ -97,9 +100,8 @@ class Batches:
             x = self.augment.apply(x, params)
         if self.channels_last and x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
-        counted = len(rows) if factor else 0
-        y, keys = self.data.labels[rows], keys.fold("objective")
-        return Batch(x, y, keys, rows, params, counted, factor)
+        counted = len(places) if factor else 0
+        return Batch(x, y, keys.fold("objective"), places, params, counted, factor)
 
     def _epoch(self, epoch: int) -> Tensor:
         if self._order is None or self._order[0] != epoch:
@@ -107,9 +109,8 @@ class Batches:
             self._order = (epoch, order.to(self.data.device))
         return self._order[1]
 
-    def _inputs(self, rows: Tensor) -> Tensor:
-        """As `ImageData.inputs`, without its check of rows, which would wait for the device."""
-        images = self.data.images[rows]
-        if images.dtype == torch.uint8:
-            return images.to(torch.float32).div_(self.data.scale)
-        return images
+
+def inputs_of(data: ImageData, rows: Tensor) -> Tensor:
+    """As `ImageData.inputs`, without its check of rows, which would wait for the device."""
+    images = data.images[rows]
+    return images.to(torch.float32).div_(data.scale) if images.dtype == torch.uint8 else images

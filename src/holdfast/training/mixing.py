@@ -20,9 +20,8 @@ from holdfast.core.random import Keys, permutation
 from holdfast.data.augment import Augment
 from holdfast.data.images import ImageData
 from holdfast.data.load import load_data
-from holdfast.training.batches import Batch, Batches
+from holdfast.training.batches import Batch, Batches, inputs_of
 from holdfast.training.distributed import World
-from holdfast.training.resizing import random_resized_crop
 
 
 class MixedBatches(Batches):
@@ -107,22 +106,12 @@ class MixedBatches(Batches):
         keys = Keys.of(self.seed, self.data.index[mine]).fold("train").fold(epoch)
         added = Keys.of(self.seed, self.extra.index[others]).fold("extra").fold(passes[own:])
         return self._made(
-            torch.cat([self._inputs(mine), _inputs(self.extra, others)]),
+            torch.cat([inputs_of(self.data, mine), inputs_of(self.extra, others)]),
             torch.cat([self.data.labels[mine], self.extra.labels[others]]),
             Keys(torch.cat([keys.state, added.state])),
             places,
             factor,
         )
-
-    def _made(self, x: Tensor, y: Tensor, keys: Keys, places: Tensor, factor: float) -> Batch:
-        if self.crop is not None:
-            x = random_resized_crop(x, keys, self.crop)
-        params = self.augment.draw(keys.fold("augment"), x.shape[1:])
-        x = self.augment.apply(x, params) if params else x
-        if self.channels_last and x.ndim == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
-        counted = len(places) if factor else 0
-        return Batch(x, y, keys.fold("objective"), places, params, counted, factor)
 
     def _span(self, number: int) -> tuple[int, int]:
         """The part of an epoch's labelled examples that is in a batch."""
@@ -193,9 +182,3 @@ def fitted(extra: ImageData, data: ImageData) -> ImageData:
         remedy = f"give labels from 0 to {data.classes - 1}"
         raise InputError("extra", shown, "are not those of the labelled ones", remedy)
     return replace(extra, labels=labels, classes=data.classes, names=data.names)
-
-
-def _inputs(data: ImageData, rows: Tensor) -> Tensor:
-    """As `ImageData.inputs`, without its check of rows, which would wait for the device."""
-    images = data.images[rows]
-    return images.to(torch.float32).div_(data.scale) if images.dtype == torch.uint8 else images

@@ -26,7 +26,7 @@ from holdfast.threats.protocol import Threat
 from holdfast.training.batches import Batch, Batches
 from holdfast.training.catalogue import OPTIMIZERS
 from holdfast.training.memory import Memory
-from holdfast.training.objectives.protocol import Objective
+from holdfast.training.objectives.protocol import Objective, replays_of
 from holdfast.training.optimizers import SGD, set_learning_rate
 from holdfast.training.visit import Visit
 
@@ -132,7 +132,7 @@ class RangeTest:
         """The loss of each step, which is made before the next one is asked for."""
         optimizer: torch.optim.Optimizer = self.optimizer.build(network.train())
         memory, state = Memory(batches.count, device_of(network)), None
-        replays: int = getattr(objective, "replays", 1)
+        replays = replays_of(objective)
         fresh = True
         for step in range(self.steps):
             epoch, number = divmod(step // replays, batches.per_epoch)

@@ -1,8 +1,7 @@
 """Fixed examples of a set, the same at every look at the network, whatever the order of the set."""
 
-import torch
-
 from holdfast.data.images import ImageData
+from holdfast.data.splits import evenly
 
 
 def spread(data: ImageData, count: int) -> ImageData:
@@ -17,4 +16,4 @@ def spread(data: ImageData, count: int) -> ImageData:
     n = len(data)
     if count >= n:
         return data
-    return data.select(torch.arange(count, device=data.device) * n // count)
+    return data.select(evenly(n, count).to(data.device))

@@ -31,6 +31,7 @@ from holdfast.training.keeping import Keeper
 from holdfast.training.means import Means
 from holdfast.training.memory import Memory
 from holdfast.training.monitors.protocol import Scene
+from holdfast.training.objectives.protocol import replays_of
 from holdfast.training.optimizers import set_learning_rate
 from holdfast.training.precision import in_precision, loss_scaler
 from holdfast.training.recipe import Recipe
@@ -103,7 +104,7 @@ class Trainer:
         self.average = None if average is None else Average(self.network, average)
         self.selector, self.interval, self.epoch = Selector(recipe.selection), Means(), Means()
         self.objective_state: Mapping[str, Any] | None = None
-        self.course = Course(parts.stretches, getattr(recipe.objective, "replays", 1))
+        self.course = Course(parts.stretches, replays_of(recipe.objective))
         self.memory = Memory(self.course.batches(0).count, device)
         self.accumulating = False
         self.steps, recorded = self.course.steps, parts.folder is not None

@@ -31,7 +31,7 @@ from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.catalogue import OBJECTIVES
 from holdfast.training.objectives.fitting import bare
 from holdfast.training.objectives.pgd_at import PGDAT
-from holdfast.training.objectives.protocol import Objective, Passes
+from holdfast.training.objectives.protocol import Objective, Passes, replays_of
 from holdfast.training.visit import Visit, visit_of
 
 
@@ -57,7 +57,7 @@ class AdversarialWeightPerturbation:
     warmup: Annotated[int, Range(ge=0)] = 0
 
     def __post_init__(self) -> None:
-        if getattr(self.objective, "replays", 1) != 1:
+        if replays_of(self.objective) != 1:
             problem = "shows each batch several times and changes its own inputs"
             raise InputError("objective", self.objective, problem, "give one without replays")
         attacked_with(self.objective, torch.empty(0))

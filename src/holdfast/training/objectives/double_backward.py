@@ -32,6 +32,7 @@ from holdfast.core.results import ObjectiveResult
 from holdfast.losses.cross_entropy import CrossEntropy, cross_entropy
 from holdfast.losses.protocol import Loss
 from holdfast.measures import gradient_alignment
+from holdfast.schedules.gradalign import gradalign_weight
 from holdfast.threats.balls import Linf
 from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.fitting import (
@@ -196,7 +197,7 @@ def fgsm_step(threat: Threat, gradient: Tensor, step_size: float | str = "eps") 
 
 
 def log_linear(threat: Threat, at_8: float, at_16: float) -> float:
-    """A weight that is log-linear in the radius: at_8 (at_16 / at_8)^((n - 8) / 8), n = 255 eps.
+    """A weight that is log-linear in the radius of a threat; see `gradalign_weight`.
 
     Args:
         at_8: the weight at l_inf radius 8/255.
@@ -208,7 +209,7 @@ def log_linear(threat: Threat, at_8: float, at_16: float) -> float:
     if not isinstance(threat, Linf) or isinstance(threat.radius, Tensor):
         problem = "weights are published as functions of one l_inf radius"
         raise UnsupportedThreat(f"{problem}, not of {threat}; give weight a number")
-    return float(at_8 * (at_16 / at_8) ** ((255 * threat.radius - 8) / 8))
+    return gradalign_weight(threat.radius, (at_8, at_16))
 
 
 def _one_step(attack: InnerAttack) -> TypeGuard[FGSM]:

@@ -33,7 +33,7 @@ from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.catalogue import OBJECTIVES
 from holdfast.training.objectives.fitting import bare, keys_or_content
 from holdfast.training.objectives.pgd_at import PGDAT
-from holdfast.training.objectives.protocol import Objective, Passes
+from holdfast.training.objectives.protocol import Objective, Passes, replays_of
 from holdfast.training.visit import Visit
 
 
@@ -66,7 +66,7 @@ class FGSMDropout:
     @property
     def replays(self) -> int:
         """Those of the objective."""
-        return getattr(self.objective, "replays", 1)
+        return replays_of(self.objective)
 
     def loss(
         self,

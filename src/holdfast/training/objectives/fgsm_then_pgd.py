@@ -23,7 +23,7 @@ from holdfast.core.results import ObjectiveResult
 from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.catalogue import OBJECTIVES
 from holdfast.training.objectives.pgd_at import PGDAT
-from holdfast.training.objectives.protocol import Objective, Passes
+from holdfast.training.objectives.protocol import Objective, Passes, replays_of
 from holdfast.training.visit import Visit
 
 
@@ -47,7 +47,7 @@ class Switch:
     at: Fraction = 0.5
 
     def __post_init__(self) -> None:
-        replays = [getattr(each, "replays", 1) for each in (self.first, self.then)]
+        replays = [replays_of(each) for each in (self.first, self.then)]
         if replays[0] != replays[1]:
             problem = f"shows a batch {replays[1]} times, the first {replays[0]} times"
             raise InputError("then", self.then, problem, "give both the same replays")
@@ -61,7 +61,7 @@ class Switch:
     @property
     def replays(self) -> int:
         """How often either wants a batch shown."""
-        return getattr(self.first, "replays", 1)
+        return replays_of(self.first)
 
     def loss(
         self,

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from holdfast.core.random import Keys
 from holdfast.core.recipes import NonNegative, hyperparameters
+from holdfast.schedules.gradalign import TUNED
 from holdfast.threats.base import unboxed
 from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.double_backward import (
@@ -57,10 +58,7 @@ class GradAlign(GradientRegularised):
     Source: Andriushchenko 2024, sec 2.6.
     """
 
-    published: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "cifar10": (0.2, 2.0),
-        "svhn": (2.5, 4.0),
-    }
+    published: ClassVar[Mapping[str, tuple[float, float]]] = TUNED
     points: ClassVar[int] = 1
 
     weight: NonNegative | Literal["cifar10", "svhn"] = "cifar10"

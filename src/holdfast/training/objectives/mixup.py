@@ -34,7 +34,7 @@ from holdfast.core.results import ObjectiveResult
 from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.catalogue import OBJECTIVES
 from holdfast.training.objectives.fitting import bare, keys_or_content
-from holdfast.training.objectives.protocol import Objective, Passes
+from holdfast.training.objectives.protocol import Objective, Passes, replays_of
 from holdfast.training.visit import Visit
 
 _CLASSES = "classes"
@@ -66,7 +66,7 @@ class Mixup:
     @property
     def replays(self) -> int:
         """How often the objective wants each batch; every time it is mixed alike."""
-        return getattr(self.objective, "replays", 1)
+        return replays_of(self.objective)
 
     def loss(
         self,

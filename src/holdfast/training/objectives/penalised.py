@@ -26,7 +26,7 @@ from holdfast.core.results import ObjectiveResult
 from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.catalogue import OBJECTIVES
 from holdfast.training.objectives.fitting import bare
-from holdfast.training.objectives.protocol import Objective, Passes
+from holdfast.training.objectives.protocol import Objective, Passes, replays_of
 from holdfast.training.optimizers import affine_weights
 from holdfast.training.visit import Visit
 
@@ -57,7 +57,7 @@ class Penalised:
     @property
     def replays(self) -> int:
         """How often the objective wants each batch."""
-        return getattr(self.objective, "replays", 1)
+        return replays_of(self.objective)
 
     def loss(
         self,

@@ -25,6 +25,12 @@ class Passes(NamedTuple):
     backwards: int
 
 
+def replays_of(objective: object) -> int:
+    """How often an objective wants each batch in a row; once, where it does not say."""
+    replays: int = getattr(objective, "replays", 1)
+    return replays
+
+
 @runtime_checkable
 class Objective(Protocol):
     """What training minimises: a frozen record of hyperparameters with one verb.
