@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from holdfast.attacks import PGD
+from holdfast.certify.catalogue import BOUNDS
 from holdfast.certify.interval import Interval
 from holdfast.certify.spec import margin_rows
 from holdfast.core.frozen import FrozenModel
@@ -23,6 +24,20 @@ def test_certified_margin_is_below_every_margin_an_attack_finds(threat, seed):
     assert bool((lower <= found.margin.double() + 1e-9).all())
     assert int((lower > 0).sum()) > 0
     assert not bool((found.success & (lower > 0)).any())
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+@pytest.mark.parametrize("threat", [Linf(0.01), L2(0.05)], ids=str)
+def test_every_bound_is_below_what_attacks_find(name, threat):
+    net = small_net(3)
+    x, y = examples(9, net, seed=8)
+    found = BOUNDS[name].load()().bound(net, x, threat, margin_rows(y, 5))
+    lower = found.lower.amin(dim=1)
+    attack = PGD(steps=10, restarts=3)
+    margin = attack.run(FrozenModel(net), x, y, threat, keys=Keys.of(0, range(9))).margin
+    assert found.sound
+    assert bool((lower <= margin.double() + 1e-9).all())
+    assert bool((lower > 0).any()) or name == "interval"
 
 
 def test_certified_margin_is_below_ten_thousand_sampled_margins():
