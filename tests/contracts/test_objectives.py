@@ -193,6 +193,12 @@ def test_probabilities_are_labels_or_are_refused(name):
         assert finite(ask(small(name), network(), x, halves).loss)
 
 
+@each_name
+def test_its_logs_leave_the_names_of_validation_figures_alone(name):
+    for result in step(small(name), network(), *batch()):
+        assert not {"clean_accuracy", "robust_accuracy"} & result.logs.keys()
+
+
 # Shapes, types, layouts
 
 

@@ -91,7 +91,7 @@ REPRODUCTIONS = Catalogue(
         "random-start-mnist",
         "fast training: start over the whole ball, full step",
         "Table 4.3",
-        "scaled: 12 minutes; published: hours",
+        "scaled: 40 minutes; published: hours",
         _WONG,
     ),
     _entry(

@@ -209,7 +209,9 @@ def _continue(run: Run, trainer: Trainer, *, resume: bool) -> list[Event]:
 
 def _result(trainer: Trainer, model: nn.Module, run: Run | None) -> TrainingResult:
     best, recipe, passes = trainer.selector.best, trainer.recipe, trainer.recipe.objective.passes
-    measured = [each for each in trainer.history if "clean_accuracy" in each]
+    measured = [
+        each for each in trainer.history if {"clean_accuracy", "robust_accuracy"} <= each.keys()
+    ]
     final = None
     warnings = [*best.warnings, *trainer.watch.warnings]
     if measured:

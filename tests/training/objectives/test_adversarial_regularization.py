@@ -66,7 +66,7 @@ def test_the_loss_fits_the_perturbed_inputs(divergence):
     away = DIVERGENCES[divergence](perturbed, clean).mean()
     torch.testing.assert_close(result.loss, cross_entropy(perturbed, y) + 2.5 * away)
     assert result.logs["accuracy"] == (perturbed.argmax(1) == y).float().mean()
-    assert result.logs["clean_accuracy"] == (clean.argmax(1) == y).float().mean()
+    assert result.logs["unperturbed_accuracy"] == (clean.argmax(1) == y).float().mean()
 
 
 @KINDS

@@ -37,7 +37,7 @@ def test_the_loss_is_the_published_one():
     clean, perturbed = model(x), model(result.x_adv)
     torch.testing.assert_close(result.loss, published(clean, perturbed, y, 2.5))
     assert result.logs["accuracy"] == (perturbed.argmax(1) == y).float().mean()
-    assert result.logs["clean_accuracy"] == (clean.argmax(1) == y).float().mean()
+    assert result.logs["unperturbed_accuracy"] == (clean.argmax(1) == y).float().mean()
 
 
 def test_gradients_flow_through_everything():

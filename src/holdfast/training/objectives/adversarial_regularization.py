@@ -108,7 +108,7 @@ class AR:
             weight=self.weight,
             label_smoothing=self.label_smoothing,
         )
-        return ObjectiveResult(loss, x_adv, logs | {"clean_accuracy": share_right(clean, y)})
+        return ObjectiveResult(loss, x_adv, logs | {"unperturbed_accuracy": share_right(clean, y)})
 
     def perturbed(
         self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, keys: Keys

@@ -70,6 +70,11 @@ class MART:
         """The attack's steps, and the weight step on both inputs."""
         return Passes(self.steps + 2, self.steps + 2)
 
+    @property
+    def weight_passes(self) -> Passes:
+        """The weight step on both inputs."""
+        return Passes(2, 2)
+
     def loss(
         self,
         model: nn.Module,
@@ -81,14 +86,12 @@ class MART:
         state: Mapping[str, Any] | None = None,
         keys: Keys | None = None,
         visit: Visit | None = None,
+        x_adv: Tensor | None = None,
     ) -> ObjectiveResult:
-        """The loss of a batch; see `Objective.loss`."""
+        """The loss of a batch; see `Objective.loss`, and `AtPoints` for `x_adv`."""
         del progress, state, visit
-        keys = keys_or_content(keys, x)
-        attack = PGD(steps=self.steps, restarts=1, step_size=self.step_size)
-        start = first_point(self.start, x, threat, keys)
-        with FrozenModel(bare(model), mode=self.attack_mode, device=x.device) as frozen:
-            x_adv = attack.perturb(frozen, x, y, threat, keys=keys, start=start)
+        if x_adv is None:
+            x_adv = self.perturbed(model, x, y, threat, keys_or_content(keys, x))
         clean, perturbed = both_logits(model, x, x_adv, joint=self.joint_forward)
         fit = boosted_cross_entropy(perturbed, y).mean()
         away = (kl(perturbed, clean) * doubt(clean, y)).mean()
@@ -98,9 +101,18 @@ class MART:
             "cross_entropy": fit.detach(),
             "divergence": away.detach(),
             "accuracy": share_right(perturbed, y),
-            "clean_accuracy": share_right(clean, y),
+            "unperturbed_accuracy": share_right(clean, y),
         }
         return ObjectiveResult(loss, x_adv, logs)
+
+    def perturbed(
+        self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, keys: Keys
+    ) -> Tensor:
+        """The inputs (B, *E) that the inner attack ends on."""
+        attack = PGD(steps=self.steps, restarts=1, step_size=self.step_size)
+        start = first_point(self.start, x, threat, keys)
+        with FrozenModel(bare(model), mode=self.attack_mode, device=x.device) as frozen:
+            return attack.perturb(frozen, x, y, threat, keys=keys, start=start)
 
 
 def boosted_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
