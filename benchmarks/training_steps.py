@@ -1,6 +1,7 @@
 """What a training step costs: PGD-10 and FGSM-RS on PreActResNet-18 of width 16, against loops.
 
-Contenders, in CPU seconds of one thread, alternating in one run, median of the rounds:
+Contenders, in CPU seconds of one thread, alternating in one run, median of the rounds; ratios are
+taken round by round, so that a machine whose speed drifts does not shift them:
 
 - plain: a float32 loop as the published code writes it (autograd through weights and input, batch
   statistics in the attack, everything contiguous);
@@ -11,7 +12,7 @@ Contenders, in CPU seconds of one thread, alternating in one run, median of the 
 
 Batch norm in the attack is as published (`train`) or in evaluation mode (`eval`).
 
-Run: `python benchmarks/training_steps.py [--rounds 7] [--width 16] [--out FILE]`
+Run: `python benchmarks/training_steps.py [--rounds 7] [--only hand ours] [--out FILE]`
 """
 
 import argparse
@@ -20,6 +21,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from operator import truediv
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -190,39 +192,48 @@ def ours(x: Tensor, y: Tensor, kind: str, mode: str, width: int) -> Step:
 CONTENDERS = {"plain": plain, "peer": peer, "hand": hand, "ours": ours}
 
 
-def measured(kind: str, mode: str, width: int, rounds: int) -> dict[str, float]:
-    """CPU milliseconds of a step, per contender."""
+def measured(
+    kind: str, mode: str, width: int, rounds: int, only: list[str] | None = None
+) -> dict[str, list[float]]:
+    """CPU milliseconds of a step in every round, per contender; of those named alone, where some
+    are."""
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(BATCH, 3, 32, 32, generator=generator)
     y = torch.randint(0, 10, (BATCH,), generator=generator)
     steps: dict[str, Step] = {}
-    for name, contender in CONTENDERS.items():
+    for name in dict.fromkeys((*only, "ours")) if only else CONTENDERS:
+        contender = CONTENDERS[name]
         try:
             steps[name] = contender(x, y, kind, mode, width)
         except ImportError:
             print(f"{name}: not installed (make bench-env)")
     times: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds + 1):
-        for name, step in steps.items():
+        for name in list(steps)[:: -1 if number % 2 else 1]:
             begin = time.process_time()
-            step()
+            steps[name]()
             if number:  # the first warms up
                 times[name].append(1000 * (time.process_time() - begin))
-    return {name: statistics.median(each) for name, each in times.items()}
+    return times
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--only", nargs="+", choices=CONTENDERS, help="such as: hand ours")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
     for kind in STEPS:
         for mode in ("train", "eval"):
-            found = measured(kind, mode, options.width, options.rounds)
-            ratios = {name: found[name] / found["ours"] for name in found}
+            times = measured(kind, mode, options.width, options.rounds, options.only)
+            found = {name: statistics.median(each) for name, each in times.items()}
+            ratios = {
+                name: statistics.median(map(truediv, each, times["ours"]))
+                for name, each in times.items()
+            }
             rows.append({"step": kind, "attack_mode": mode, "cpu_ms": found, "over_ours": ratios})
             shown = ", ".join(f"{name} {found[name]:.0f} ({ratios[name]:.2f})" for name in found)
             print(f"{kind}, attack in {mode} mode: {shown}")

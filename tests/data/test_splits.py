@@ -3,7 +3,7 @@ import torch
 
 from holdfast.core.errors import InputError
 from holdfast.data.images import ImageData
-from holdfast.data.splits import epoch_order, split, train_validation
+from holdfast.data.splits import epoch_order, split, stratified, train_validation
 
 
 @pytest.mark.parametrize("sizes", [{"counts": (5, 11, 7)}, {"fractions": (0.2, 0.5, 0.3)}])
@@ -89,3 +89,25 @@ def test_epoch_orders_differ():
     orders = {tuple(epoch_order(9, seed=0, epoch=epoch).tolist()) for epoch in range(5)}
     assert len(orders) == 5
     assert all(sorted(order) == list(range(9)) for order in orders)
+
+
+def test_strata_keep_their_shares_and_no_row_is_taken_twice():
+    strata = torch.tensor([0] * 50 + [1] * 31 + [7] * 19)
+    for count in (1, 10, 33, 99, 100):
+        rows = stratified(strata, count, seed=2)
+        assert len(rows.unique()) == count
+        assert torch.equal(rows, rows.sort().values)
+        taken = torch.bincount(strata[rows], minlength=8)[[0, 1, 7]]
+        assert ((taken - torch.tensor([50, 31, 19]) * count / 100).abs() < 1).all()
+    assert not torch.equal(stratified(strata, 10, seed=2), stratified(strata, 10, seed=3))
+    for count in (0, 101):
+        with pytest.raises(InputError, match="is no part of 100 rows"):
+            stratified(strata, count, seed=0)
+
+
+def test_every_row_is_as_likely_to_be_drawn():
+    strata = torch.tensor([0, 1] * 5)
+    counts = torch.zeros(10)
+    for seed in range(400):
+        counts[stratified(strata, 4, seed=seed)] += 1
+    assert ((counts / 400 - 0.4).abs() < 0.1).all()  # 4 deviations each, one false alarm in 1,600

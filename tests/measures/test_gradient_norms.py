@@ -33,6 +33,14 @@ def test_a_gradient_is_that_of_the_example_alone():
         GradientNorms(p=3)
 
 
+def test_zero_entries_are_counted():
+    net = nn.Linear(5, 3)
+    with torch.no_grad():
+        net.weight[:, 1:3] = 0
+    found = GradientNorms().update(net, torch.rand(4, 5), torch.zeros(4).long())
+    assert torch.allclose(found["zero"], torch.tensor(0.4).double())
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
 def test_the_ratio_has_the_corrected_exponent(momentum):
     factor = (1 - momentum) ** -0.25

@@ -1,7 +1,9 @@
 import pytest
 import torch
+from PIL import Image
 
 from holdfast.data import Augment, Flip, PadCrop
+from holdfast.data.streaming import stream_folder
 from holdfast.training.batches import Batches
 from holdfast.training.distributed import World
 from training.tiny import examples
@@ -79,3 +81,52 @@ def test_ranks_share_a_batch_without_overlap(size):
 def test_images_may_be_channels_last():
     part = batches(examples(9), channels_last=True).batch(0, 0)
     assert part.x.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.fixture
+def streamed(tmp_path):
+    """Eleven small images in files, streamed, and how often each was read."""
+    generator, read = torch.Generator().manual_seed(0), []
+    for row in range(11):
+        pixels = torch.randint(0, 256, (5, 4, 3), generator=generator, dtype=torch.uint8)
+        (tmp_path / "ab"[row % 2]).mkdir(exist_ok=True)
+        Image.fromarray(pixels.numpy()).save(tmp_path / "ab"[row % 2] / f"{row:02}.png")
+    data = stream_folder(tmp_path)
+
+    class Counting(type(data.images.source)):
+        def __getitem__(self, row):
+            read.append(row)
+            return super().__getitem__(row)
+
+    data.images.source.__class__ = Counting
+    return data, read
+
+
+def test_batches_of_files_are_those_of_images_in_memory(streamed):
+    data, _ = streamed
+    options = {"augment": Augment(steps=(PadCrop(padding=1), Flip())), "crop": 3}
+    kept = batches(data.loaded(), **options)
+    for made in (batches(data, **options), batches(data, channels_last=True, **options)):
+        for epoch, number in ((0, 0), (0, 1), (2, 1), (2, 0)):
+            one, other = made.batch(epoch, number), kept.batch(epoch, number)
+            assert torch.equal(one.x, other.x)
+            assert torch.equal(one.y, other.y)
+            assert torch.equal(one.keys.state, other.keys.state)
+
+
+def test_files_are_read_ahead_and_once_per_epoch_also_when_a_batch_is_replayed(streamed):
+    data, read = streamed
+    made = Batches(data, 2, seed=4, augment=Augment(), world=World(0, 1, CPU))
+    made.batch(0, 0)
+    made.batch(0, 0)
+    assert made._ahead._coming.keys() == {(0, 1), (0, 2)}
+    for number in range(made.per_epoch):
+        for _ in range(3):
+            made.batch(0, number)
+    assert sorted(read) == list(range(11))
+    made.batch(1, 3)
+    assert made._ahead._coming.keys() == {(1, 4), (1, 5)}
+    made.batch(0, 5)
+    assert not made._ahead._coming
+    part = Batches(data, 5, seed=4, augment=Augment(), world=World(1, 2, CPU)).batch(0, 0)
+    assert part.x.shape == (2, 3, 5, 4)

@@ -1,5 +1,7 @@
 import pytest
 import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from holdfast.core.errors import InputError
 from holdfast.core.frozen import FrozenModel
@@ -55,3 +57,81 @@ def test_signs_of_the_input_gradient_agree():
         signs.append(gradient.sign())
     assert (signs[0] == signs[1]).float().mean() > 0.95
     assert (signs[1] == 0).float().mean() <= (signs[0] == 0).float().mean()
+
+
+class Casts(TorchDispatchMode):
+    """Counts the tensors of these shapes that are brought to bf16."""
+
+    def __init__(self, shapes):
+        super().__init__()
+        self.shapes, self.count = shapes, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default and found.dtype == torch.bfloat16:
+            self.count += tuple(found.shape) in self.shapes
+        if func is torch.ops.aten._foreach_copy_.default:
+            self.count += sum(tuple(each.shape) in self.shapes for each in args[0])
+        return found
+
+
+def casts_of(net, work):
+    """How often a weight is cast, in units of all weights that autocast lowers."""
+    shapes = {tuple(net[i].weight.shape) for i in (0, 5)}
+    with Casts(shapes) as casts:
+        work()
+    return casts.count / 2
+
+
+def gradients(frozen, data, passes):
+    x, y = data.inputs(), data.labels
+    return [
+        frozen.value_and_grad(x, lambda logits: cross_entropy(logits, y))[2] for _ in range(passes)
+    ]
+
+
+def test_a_frozen_view_casts_its_weights_once_for_all_passes_with_the_same_bits():
+    net, data = network(), examples(5)
+    wrapped = Autocast(net, CPU, torch.bfloat16)
+    frozen, found = FrozenModel(wrapped), []
+    assert casts_of(net, lambda: found.extend(gradients(frozen, data, 3))) == 1
+    wrapped._shadow._homes = []  # autocast alone
+    assert casts_of(net, lambda: found.extend(gradients(frozen, data, 3))) == 3
+    assert all(torch.equal(each, found[0]) for each in found)
+    assert {each.dtype for each in net.parameters()} == {torch.float32}
+
+
+def test_casts_of_a_frozen_view_follow_the_weights():
+    net, data = network(), examples(5)
+    wrapped = Autocast(net, CPU, torch.bfloat16)
+    frozen, x = FrozenModel(wrapped), data.inputs()
+    before = frozen.logits(x)
+    with torch.no_grad():
+        net[5].weight.zero_()
+    assert torch.equal(frozen.logits(x), net[5].bias.bfloat16().float().expand(5, -1))
+    assert torch.equal(FrozenModel(wrapped).logits(x), frozen.logits(x))
+    assert not torch.equal(before, frozen.logits(x))
+
+
+def test_weights_that_learn_are_left_to_autocast():
+    net, data = network(), examples(5)
+    net[0].requires_grad_(False)
+    wrapped = Autocast(net, CPU, torch.bfloat16)
+    gradients(FrozenModel(wrapped), data, 1)
+    nn.functional.cross_entropy(wrapped(data.inputs()), data.labels).backward()
+    assert net[0].weight.grad is None
+    assert net[5].weight.grad.abs().sum() > 0
+    assert net[5].weight.dtype == net[0].weight.dtype == torch.float32
+
+
+def test_modules_that_work_on_their_weights_keep_them_in_float32():
+    seen = []
+
+    class Standardised(nn.Linear):
+        def forward(self, x):
+            seen.append(self.weight.dtype)
+            return nn.functional.linear(x, self.weight - self.weight.mean())
+
+    net = nn.Sequential(nn.Linear(3, 5), Standardised(5, 2))
+    FrozenModel(Autocast(net, CPU, torch.bfloat16)).logits(torch.rand(4, 3))
+    assert seen == [torch.float32]

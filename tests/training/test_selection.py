@@ -55,10 +55,24 @@ def test_early_stopping_on_a_synthetic_curve(patience, stops):
 def test_a_collapse_is_noticed_and_a_small_fall_is_not():
     selector, _ = course([0.40, 0.42, 0.10])
     assert selector.best.warnings == [
-        "catastrophic overfitting: robust validation accuracy fell from 0.420 to 0.100 at epoch 3"
+        "catastrophic overfitting: robust validation accuracy fell from 0.420 to 0.100 at epoch 3, "
+        "the clean one is 0.900"
     ]
     assert selector.best.epoch == 2
     assert course([0.4, 0.35, 0.3, 0.2])[0].best.warnings == []
+
+
+@pytest.mark.parametrize(("clean", "noticed"), [(0.75, 1), (0.65, 0), (0.1, 0)])
+def test_a_fall_of_both_accuracies_is_no_catastrophic_overfitting(clean, noticed):
+    selector = Selector(SelectionSpec())
+    selector.update(1, Validation(0.9, 0.4))
+    resumed = Selector(SelectionSpec())
+    resumed.restore(selector.state())
+    for each in (selector, resumed):
+        each.update(2, Validation(clean, 0.1))
+        assert len(each.best.warnings) == noticed
+    old = {key: value for key, value in selector.state().items() if key != "previous_clean"}
+    resumed.restore(old)
 
 
 def test_robust_accuracy_as_high_as_clean_is_suspicious():

@@ -146,6 +146,10 @@ class ImageData:
             index=self.index.to(device),
         )
 
+    def loaded(self) -> "ImageData":
+        """The same examples in memory: these, unless they are streamed."""
+        return self
+
     def content_hash(self) -> str:
         """SHA-256 of images, labels and index, in hexadecimal; the same on every device, computed
         once."""

@@ -79,6 +79,37 @@ def epoch_order(n: int, *, seed: int, epoch: int) -> Tensor:
     return permutation(seed, "epoch", epoch, size=n)
 
 
+def stratified(strata: Tensor, count: int, *, seed: int) -> Tensor:
+    """So many rows at random, of each stratum its share, (count,) int64 in ascending order.
+
+    A share is rounded down; rows that are then missing come from the strata that lost most.
+
+    Args:
+        strata: (N,) int64, which one each row belongs to; all equal: a plain random sample.
+
+    Guarantee: a stratum of m rows gives count m / N of them, up to one.
+
+    Raises:
+        InputError: a count below 1 or above N.
+
+    Example:
+        >>> strata = torch.tensor([0, 0, 0, 0, 1, 1])
+        >>> strata[stratified(strata, 3, seed=0)].tolist()
+        [0, 0, 1]
+    """
+    n = len(strata)
+    if not 1 <= count <= n:
+        raise InputError("count", count, f"is no part of {n} rows", f"give 1 to {n}")
+    strata = strata.cpu()
+    found, sizes = torch.unique(strata, return_counts=True)
+    quotas, rest = sizes * count // n, sizes * count % n
+    quotas[rest.argsort(descending=True, stable=True)[: count - int(quotas.sum())]] += 1
+    order = permutation(seed, "sample", size=n)
+    own = strata[order]
+    parts = [order[own == each][:quota] for each, quota in zip(found, quotas, strict=True)]
+    return torch.cat(parts).sort().values
+
+
 def _sizes(n: int, fractions: Sequence[float]) -> list[int]:
     if not fractions or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
         raise InputError("fractions", fractions, "does not add up to 1", "give parts of 1")

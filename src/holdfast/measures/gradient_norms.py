@@ -67,7 +67,8 @@ class GradientNorms:
         *,
         keys: Keys | None = None,
     ) -> Columns:
-        """The columns `norm` and `loss`; the threat and the keys are of no effect.
+        """The columns `norm`, `loss` and `zero`, the share of the gradient's entries that are zero;
+        the threat and the keys are of no effect.
 
         Raises:
             InputError: no examples, or shapes that do not fit.
@@ -80,7 +81,8 @@ class GradientNorms:
 
     def _look(self, frozen: FrozenModel, block: Block) -> Mapping[str, Tensor]:
         _, losses, gradient = frozen.value_and_grad(block.x, lambda z: self.loss(z, block.y))
-        return {"norm": norm(gradient.double(), self.p), "loss": losses}
+        zero = (gradient == 0).flatten(1).double().mean(dim=1)
+        return {"norm": norm(gradient.double(), self.p), "loss": losses, "zero": zero}
 
 
 def heterogeneity_ratio(norms: Tensor, momentum: float) -> float:

@@ -2,9 +2,10 @@
 
 All three are functions of the seed, the epoch and the examples' own indices, so any step can be
 made again without those before it. The data lie on the device as they were stored; only the rows of
-a batch become floats.
+a batch become floats. Images that stay in their files are decoded some batches ahead.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +15,12 @@ from holdfast.core.random import Keys
 from holdfast.data.augment import Augment
 from holdfast.data.images import ImageData
 from holdfast.data.splits import epoch_order
+from holdfast.data.streaming import Decoding, Files, StreamedData
 from holdfast.training.distributed import World
 from holdfast.training.resizing import random_resized_crop
+
+AHEAD = 2
+"""So many batches are decoded before they are asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +74,7 @@ class Batches:
         self.world, self.channels_last, self.crop = world, channels_last, crop
         self.per_epoch = -(-len(data) // size)
         self._order: tuple[int, Tensor] | None = None
+        self._ahead = Ahead(data.images) if isinstance(data, StreamedData) else None
 
     @property
     def count(self) -> int:
@@ -86,10 +92,23 @@ class Batches:
 
     def batch(self, epoch: int, number: int) -> Batch:
         """Batch `number` of an epoch, both from 0."""
-        order = self._epoch(epoch)
-        rows, factor = self.world.part(order[number * self.size : (number + 1) * self.size])
+        rows, factor = self._part(epoch, number)
         keys = Keys.of(self.seed, self.data.index[rows]).fold("train").fold(epoch)
-        return self._made(inputs_of(self.data, rows), self.data.labels[rows], keys, rows, factor)
+        x = self._inputs(epoch, number, rows)
+        return self._made(x, self.data.labels[rows], keys, rows, factor)
+
+    def _part(self, epoch: int, number: int) -> tuple[Tensor, float]:
+        """The rows of a batch that are this process's, and the factor of their mean loss."""
+        order = self._epoch(epoch)
+        return self.world.part(order[number * self.size : (number + 1) * self.size])
+
+    def _inputs(self, epoch: int, number: int, rows: Tensor) -> Tensor:
+        """The inputs of these rows, which make a batch."""
+        if self._ahead is None:
+            return inputs_of(self.data, rows)
+        coming = range(number + 1, min(number + 1 + AHEAD, self.per_epoch))
+        plan = {(epoch, number): rows} | {(epoch, n): self._part(epoch, n)[0] for n in coming}
+        return self._ahead.take((epoch, number), plan).to(torch.float32).div_(self.data.scale)
 
     def _made(self, x: Tensor, y: Tensor, keys: Keys, places: Tensor, factor: float) -> Batch:
         """The batch of examples as stored: cropped, augmented, laid out."""
@@ -108,6 +127,37 @@ class Batches:
             order = epoch_order(len(self.data), seed=self.seed, epoch=epoch)
             self._order = (epoch, order.to(self.data.device))
         return self._order[1]
+
+
+class Ahead:
+    """Decodes the batches to come while the present one is trained on.
+
+    Args:
+        files: the images.
+
+    Cost: memory for the present batch and those of the plan.
+    """
+
+    def __init__(self, files: Files):
+        self._files = files
+        self._coming: dict[tuple[int, int], Decoding] = {}
+        self._last: tuple[tuple[int, int], Tensor] | None = None
+
+    def take(self, place: tuple[int, int], plan: Mapping[tuple[int, int], Tensor]) -> Tensor:
+        """The images of a batch, uint8 (b, C, H, W); a batch that is shown again is not decoded
+        again.
+
+        Args:
+            plan: the rows of this batch and of those that follow, by place.
+        """
+        if self._last is None or self._last[0] != place:
+            for other in self._coming.keys() - plan.keys():
+                self._coming.pop(other).cancel()
+            for each, rows in plan.items():
+                if each not in self._coming:
+                    self._coming[each] = self._files.begin(rows)
+            self._last = place, self._coming.pop(place).result()
+        return self._last[1]
 
 
 def inputs_of(data: ImageData, rows: Tensor) -> Tensor:

@@ -3,10 +3,12 @@
 The loss of a process is scaled by its share of the batch, so that the averaged gradient is that of
 the whole batch also where the shares differ; without batch norm, training equals that of one
 process up to rounding, since orders, augmentations and attacks are keyed by example. Only rank 0
-writes. Batch norm is `local` (each process normalises its own part, the statistics of rank 0 are
-kept) or `sync` (all together).
+writes. Processes meet once and stay together until they end: a second meeting would find the
+addresses of the first. Batch norm is `local` (each process normalises its own part, the statistics
+of rank 0 are kept) or `sync` (all together).
 """
 
+import atexit
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from typing import Literal
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # before processes meet, see `leave`
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
@@ -89,14 +92,23 @@ def joined(device: torch.device) -> Iterator[World]:
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
-    own = not dist.is_initialized()
-    if own:
+    if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield World(shard.rank, shard.world, device)
-    finally:
-        if own:
-            dist.destroy_process_group()
+        atexit.register(leave)
+    yield World(shard.rank, shard.world, device)
+
+
+def leave() -> None:
+    """Parts from the other processes, if they have met, and waits for the threads that served this.
+
+    Called when the process ends, while the interpreter is whole: a thread of the library that is
+    still about to give back a tensor then aborts the process. The threads end with the last
+    reference to the group. `torch.distributed.nn.functional`, which training imports, keeps the
+    group of the time as the default of its arguments, and so for good, unless it is imported
+    before processes meet.
+    """
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def has_batch_norm(network: nn.Module) -> bool:

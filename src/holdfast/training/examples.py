@@ -1,5 +1,6 @@
 """The examples of a training: those trained on, those held out, a second source; and their batches.
 
+A sample of the training examples is drawn after those of validation are held out.
 Validation examples are held out of the training split by the recipe's seed, or given, or the
 training examples themselves, or (an oracle) the test split.
 
@@ -15,6 +16,7 @@ from holdfast.data.augment import Augment
 from holdfast.data.images import ImageData
 from holdfast.data.load import load_data
 from holdfast.data.splits import train_validation
+from holdfast.data.streaming import stream_folder
 from holdfast.threats.protocol import Threat
 from holdfast.training.batches import Batches
 from holdfast.training.course import Stretch
@@ -22,6 +24,7 @@ from holdfast.training.distributed import World
 from holdfast.training.mixing import MixedBatches, load_extra
 from holdfast.training.recipe import DataSpec, Phase, Recipe
 from holdfast.training.resizing import resized
+from holdfast.training.sampling import sampled
 from holdfast.training.subsets import spread
 
 
@@ -32,11 +35,13 @@ class Examples(NamedTuple):
         training: the examples trained on.
         held_out: those that the checkpoint is chosen by, or None.
         extra: a second source of training examples, or None.
+        whole: how many training examples there were before a sample was drawn; 0: as many.
     """
 
     training: ImageData
     held_out: ImageData | None
     extra: ImageData | None = None
+    whole: int = 0
 
     def hashes(self) -> dict[str, str | None]:
         """What a resumed run compares."""
@@ -59,10 +64,13 @@ def gathered(
     Raises:
         InputError: unknown or damaged data, sizes or sources that do not fit.
     """
-    training, held_out = _both(recipe, data, validation, data_dir, threat)
+    everything, held_out = _both(recipe, data, validation, data_dir, threat)
+    training = sampled(everything, recipe.data.sample, recipe.seed)
+    if validation is None and recipe.selection.on == "train":
+        held_out = spread(training, recipe.selection.examples)
     spec = recipe.data.extra
     extra = None if spec is None else load_extra(spec.name, training, data_dir=data_dir)
-    return Examples(training, held_out, extra)
+    return Examples(training, held_out, extra, len(everything))
 
 
 def _both(
@@ -71,19 +79,32 @@ def _both(
     """The training examples, and those that the checkpoint is chosen by."""
     spec = recipe.data
     if data is None:
-        whole = load_data(spec.name, "train", data_dir=data_dir, limit=spec.limit)
+        whole = split_of(spec, "train", data_dir, spec.limit)
     else:
         whole = as_data(data, limit=spec.limit, box=threat.box, split="train")
     if validation is not None:
         return whole, as_data(validation, box=threat.box, classes=whole.classes)
     if recipe.selection.on == "train":
-        return whole, spread(whole, recipe.selection.examples)
+        return whole, None
     if recipe.selection.on == "test":
         if data is not None:
             remedy = "give them as validation, or choose on 'validation'"
             raise InputError("selection.on", "test", "has no test examples of these data", remedy)
-        return whole, load_data(spec.name, "test", data_dir=data_dir)
+        return whole, split_of(spec, "test", data_dir)
     return _held_out(whole, spec, recipe.seed)
+
+
+def split_of(
+    spec: DataSpec, split: str, data_dir: Path | str | None, limit: int | None = None
+) -> ImageData:
+    """A split of what a recipe names, in memory or in its files.
+
+    Raises:
+        InputError: unknown or damaged data, a split that is not there.
+    """
+    if spec.stream:
+        return stream_folder(spec.name, split, square=spec.square, limit=limit)
+    return load_data(spec.name, split, data_dir=data_dir, limit=limit)
 
 
 def _held_out(whole: ImageData, spec: DataSpec, seed: int) -> tuple[ImageData, ImageData | None]:
@@ -93,11 +114,7 @@ def _held_out(whole: ImageData, spec: DataSpec, seed: int) -> tuple[ImageData, I
 
 
 def stretches(examples: Examples, recipe: Recipe, world: World) -> list[Stretch]:
-    """The batches of each phase; without phases one stretch.
-
-    Raises:
-        InputError: squares are cut beside a second source.
-    """
+    """The batches of each phase; without phases one stretch."""
     spec = recipe.training
     phases = spec.phases or (Phase(epochs=spec.epochs),)
     sources = [
@@ -125,9 +142,6 @@ def _batches(sources: list[ImageData], phase: Phase, recipe: Recipe, world: Worl
             channels_last=spec.channels_last,
             crop=phase.crop,
         )
-    if phase.crop is not None:
-        remedy = "leave one of the two out"
-        raise InputError("training.phases", phase.crop, "crops, beside data.extra", remedy)
     return MixedBatches(
         sources[0],
         sources[1],
@@ -137,4 +151,5 @@ def _batches(sources: list[ImageData], phase: Phase, recipe: Recipe, world: Worl
         augment=augment,
         world=world,
         channels_last=spec.channels_last,
+        crop=phase.crop,
     )

@@ -32,6 +32,7 @@ from holdfast.training.precision import check_precision
 from holdfast.training.recipe import Recipe, recipe_dict
 from holdfast.training.result import TrainingResult
 from holdfast.training.resuming import circumstances, restore
+from holdfast.training.sampling import matched
 from holdfast.training.selection import Validation, Validator
 from holdfast.training.trainer import Parts, Trainer
 
@@ -100,6 +101,7 @@ def train(
         threat = parse(recipe.threat)
         examples = gathered(recipe, data, validation, data_dir, threat)
         training = examples.training
+        recipe = matched(recipe, examples.whole, len(training))
         given = build_for(recipe.model, training, recipe.seed) if model is None else model
         with _modes_kept(given) if model is not None else nullcontext():
             network = _prepared(given, recipe, world)

@@ -82,6 +82,39 @@ class ExtraSpec:
 
 
 @hyperparameters
+class SampleSpec:
+    """A random part of the training examples, by the recipe's seed.
+
+    Args:
+        size: how many; None: all that `classes` leaves.
+        strata: what keeps its make-up: `none`, a plain sample; `class`; `difficulty`, in `bins`
+            groups from the easiest to the hardest.
+        classes: labels that the sample is drawn from, which stay as they are; none: from all.
+        difficulty: a `.npy` file with a number per example of the training split, in its order.
+        bins: groups of equal size by difficulty.
+        match: what is held against training on all of them: `epochs`, so that a smaller sample
+            makes fewer weight steps; `steps`, so that it makes more epochs.
+
+    Source: Zhang 2019, sec 5.6.
+    """
+
+    size: Count | None = None
+    strata: Literal["none", "class", "difficulty"] = "none"
+    classes: tuple[int, ...] = ()
+    difficulty: str | None = None
+    bins: Count = 10
+    match: Literal["epochs", "steps"] = "epochs"
+
+    def __post_init__(self) -> None:
+        if self.size is None and not self.classes:
+            raise InputError("size", None, "makes no sample", "give a size, or classes")
+        if (self.strata == "difficulty") != (self.difficulty is not None):
+            problem = "does not fit strata = " + repr(self.strata)
+            remedy = "give strata = 'difficulty' with a file"
+            raise InputError("difficulty", self.difficulty, problem, remedy)
+
+
+@hyperparameters
 class DataSpec:
     """The examples.
 
@@ -92,6 +125,11 @@ class DataSpec:
         augment: applied in this order.
         limit: the first so many examples of the training split only.
         extra: a second source, or None.
+        sample: a random part of the training examples that are not held out, or None for all.
+        stream: leave the images in their files and decode those of a batch when it is due; `name`
+            is then the path of a folder of images. For data larger than memory.
+        square: side of the centre square that streamed images of different sizes are brought to,
+            in pixels; None: they are of one size.
     """
 
     name: str = "digits"
@@ -99,8 +137,14 @@ class DataSpec:
     augment: tuple[Annotated[Any, From(AUGMENTATIONS)], ...] = ()
     limit: Count | None = None
     extra: ExtraSpec | None = None
+    sample: SampleSpec | None = None
+    stream: bool = False
+    square: Count | None = None
 
     def __post_init__(self) -> None:
+        if self.square is not None and not self.stream:
+            remedy = "set data.stream = true, or prepare the images"
+            raise InputError("square", self.square, "is for streamed images", remedy)
         if self.validation < 0 or (self.validation % 1 and self.validation >= 1):
             remedy = "give a whole number, or a fraction below 1"
             raise InputError("validation", self.validation, "is neither", remedy)
@@ -192,7 +236,7 @@ class SelectionSpec:
         patience: stop after so many validations without improvement; None never stops.
         choose: `best`, or `last`, which only records the best.
         collapse: a fall of robust accuracy, from one validation to the next, that is recorded as
-            catastrophic overfitting.
+            catastrophic overfitting unless clean accuracy falls as far.
     """
 
     attack: str = "pgd-10-1"

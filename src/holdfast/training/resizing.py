@@ -10,14 +10,16 @@ Departures: in the published code a window that does not fit is drawn again, up 
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, interpolate
+from torch.nn.functional import grid_sample
 
 from holdfast.core.errors import InputError, described
 from holdfast.core.random import Keys
 from holdfast.data.images import ImageData
+from holdfast.data.streaming import StreamedData, scaled
 
 AREA = (0.08, 1.0)
 RATIO = (3 / 4, 4 / 3)
@@ -25,7 +27,8 @@ _CHUNK = 256
 
 
 def resized(data: ImageData, side: int) -> ImageData:
-    """The images with their shorter side brought to so many pixels; bilinear, antialiased.
+    """The images with their shorter side brought to so many pixels; bilinear, antialiased. Those
+    that are streamed stay in their files.
 
     Raises:
         InputError: no images.
@@ -33,15 +36,14 @@ def resized(data: ImageData, side: int) -> ImageData:
     _check(data.images)
     height, width = data.shape[-2:]
     ratio = side / min(height, width)
-    size = [max(1, round(each * ratio)) for each in (height, width)]
-    if size == [height, width]:
+    size = (max(1, round(height * ratio)), max(1, round(width * ratio)))
+    if size == (height, width):
         return data
+    if isinstance(data, StreamedData):
+        return data.resized(size)
     images = torch.empty(*data.images.shape[:2], *size, dtype=data.images.dtype, device=data.device)
     for start in range(0, len(data), _CHUNK):
-        part = data.images[start : start + _CHUNK].float()
-        found = interpolate(part, size=size, mode="bilinear", antialias=True)
-        levels = data.images.dtype == torch.uint8
-        images[start : start + _CHUNK] = found.round() if levels else found
+        images[start : start + _CHUNK] = scaled(data.images[start : start + _CHUNK], size)
     return replace(data, images=images)
 
 
@@ -72,7 +74,7 @@ def random_resized_crop(x: Tensor, keys: Keys, side: int) -> Tensor:
     return grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _check(images: Tensor) -> None:
+def _check(images: Any) -> None:
     if images.ndim != 4:
         shown = described(f"a tensor of shape {tuple(images.shape)}")
         raise InputError("training.phases", shown, "is no batch of images", "leave sizes out")

@@ -19,6 +19,7 @@ def test_they_are_the_norms_of_the_batch():
     assert found["largest"] == pytest.approx(float(norms.amax()), rel=1e-5)
     ratio = 2**0.25 * norms.mean() / norms.square().mean().sqrt()
     assert found["ratio"] == pytest.approx(float(ratio), rel=1e-5)
+    assert found["zero"] == 0.0
 
 
 def test_without_a_gradient_the_ratio_is_one():
@@ -26,4 +27,4 @@ def test_without_a_gradient_the_ratio_is_one():
     with torch.no_grad():
         net[5].weight.zero_()
     found = GradientNorms().look(scene(net, Linf(0.1)), {}).figures
-    assert (found["mean"], found["ratio"]) == (0.0, 1.0)
+    assert (found["mean"], found["ratio"], found["zero"]) == (0.0, 1.0, 1.0)

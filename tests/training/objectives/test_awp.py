@@ -10,10 +10,14 @@ from holdfast.core.recipes import build
 from holdfast.data.augment import Augment
 from holdfast.threats import Linf
 from holdfast.training.memory import Memory
-from holdfast.training.objectives import FGSMRS, PGDAT, Standard
+from holdfast.training.objectives import FGSMRS, PGDAT, TRADES, Standard
 from holdfast.training.objectives.awp import AdversarialWeightPerturbation, Given, perturb
 from holdfast.training.objectives.free import Free
+from holdfast.training.objectives.gairat import GAIRAT
 from holdfast.training.objectives.grad_align import GradAlign
+from holdfast.training.objectives.llr import LLR
+from holdfast.training.objectives.mart import MART
+from holdfast.training.objectives.sat import SAT
 from holdfast.training.visit import Visit
 from training.objectives.test_grad_align import calls_of
 from training.tiny import examples, network, weights
@@ -67,7 +71,18 @@ def test_the_loss_is_that_of_the_worst_weights_at_inputs_found_before():
         assert torch.allclose(found.grad, want.grad, atol=1e-6)
 
 
-OBJECTIVES = [AT, FGSMRS(), Standard(), GradAlign(weight=0.3), GradAlign(weight=0.3, attack=None)]
+STEPS = {"steps": 3, "step_size": "eps/2"}
+OBJECTIVES = [
+    AT,
+    FGSMRS(),
+    Standard(),
+    GradAlign(weight=0.3),
+    GradAlign(weight=0.3, attack=None),
+    TRADES(**STEPS),
+    TRADES(weight=0.0),
+    MART(**STEPS),
+    LLR(),
+]
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -99,7 +114,41 @@ def test_declared_passes_are_the_counted_ones(objective):
 
 def test_the_attack_runs_once():
     assert AdversarialWeightPerturbation(objective=AT).passes == (5, 5)
-    assert AdversarialWeightPerturbation(objective=FGSMRS()).passes == (4, 4)
+    assert AdversarialWeightPerturbation(objective=FGSMRS()).passes == (3, 3)
+    assert AdversarialWeightPerturbation(objective=TRADES(steps=7)).passes == (12, 11)
+    assert AdversarialWeightPerturbation(objective=MART(steps=7)).passes == (11, 11)
+    assert AdversarialWeightPerturbation(objective=GAIRAT(burn_in=0)).passes == (22, 22)
+
+
+@pytest.mark.parametrize("objective", [TRADES(**STEPS), MART(**STEPS), SAT(**STEPS), LLR()])
+def test_weights_climb_the_objective_s_own_loss_at_one_set_of_points(objective):
+    data, gamma = examples(6), 0.02
+    found = run(objective, network(), data, visit=visit(data, 0)).x_adv
+    plain = network()
+    big = [each for each in plain.parameters() if each.ndim > 1]
+    here = run(objective, plain, data, visit=visit(data, 0), x_adv=found)
+    assert torch.equal(here.x_adv, found)
+    gradients = torch.autograd.grad(here.loss, big)
+    with torch.no_grad():
+        for weight, gradient in zip(big, gradients, strict=True):
+            weight.add_(gamma * weight.norm() * gradient / gradient.norm())
+    want = run(objective, plain, data, visit=visit(data, 0), x_adv=found).loss
+    wrapped = AdversarialWeightPerturbation(objective=objective, gamma=gamma)
+    result = run(wrapped, network(), data, visit=visit(data, 0))
+    assert torch.equal(result.x_adv, found)
+    assert torch.allclose(result.loss, want)
+    assert torch.equal(result.logs["unperturbed_loss"], here.loss.detach())
+    assert result.loss > here.loss
+
+
+def test_what_a_step_carries_on_is_carried_on_from_given_points():
+    data = examples(5)
+    objective = FGSMRS(start="previous")
+    alone = run(objective, network(), data)
+    wrapped = AdversarialWeightPerturbation(objective=objective, gamma=0.3)
+    found = run(wrapped, network(), data).finish()
+    assert found.keys() == alone.state.keys()
+    assert all(torch.equal(found[name], alone.state[name]) for name in found)
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])

@@ -26,7 +26,8 @@ def calls_of(objective, model, data):
 
     def forward(module, inputs, output):
         count["forward"] += 1
-        output.register_hook(lambda gradient: count.update(backward=count["backward"] + 1))
+        if output.requires_grad:
+            output.register_hook(lambda gradient: count.update(backward=count["backward"] + 1))
 
     handle = model.register_forward_hook(forward)
     args = (model, data.inputs(), data.labels, THREAT)

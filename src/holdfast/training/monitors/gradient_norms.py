@@ -29,14 +29,17 @@ class GradientNorms:
     measure: Measure = Measure()
 
     def look(self, scene: Scene, past: Mapping[str, Any]) -> Reading:
-        """The mean, median and largest norm, and the ratio of the bounds (1 without a gradient)."""
+        """The mean, median and largest norm, the ratio of the bounds (1 without a gradient), and
+        the share of zero entries."""
         keys = scene.keys.fold("gradient-norms")
-        norms = self.measure.update(scene.network, scene.x, scene.y, keys=keys)["norm"].double()
+        sums = self.measure.update(scene.network, scene.x, scene.y, keys=keys)
+        norms = sums["norm"].double()
         largest = float(norms.amax())
         figures = {
             "mean": float(norms.mean()),
             "median": float(norms.median()),
             "largest": largest,
             "ratio": heterogeneity_ratio(norms, self.momentum) if largest > 0 else 1.0,
+            "zero": sums.mean("zero").value,
         }
         return Reading(figures)

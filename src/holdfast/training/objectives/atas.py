@@ -31,7 +31,14 @@ from holdfast.core.results import ObjectiveResult
 from holdfast.core.tensors import norm
 from holdfast.losses.cross_entropy import cross_entropy
 from holdfast.threats.protocol import Threat
-from holdfast.training.objectives.fitting import AttackMode, Smoothing, bare, fit, keys_or_content
+from holdfast.training.objectives.fitting import (
+    AttackMode,
+    Smoothing,
+    bare,
+    fit,
+    keys_or_content,
+    zero_share,
+)
 from holdfast.training.objectives.protocol import Passes
 from holdfast.training.objectives.remembered import Stored, recalled
 from holdfast.training.visit import Visit, visit_of
@@ -126,7 +133,8 @@ class ATAS:
         x_adv = threat.project(threat.steepest(gradient, lengths).add_(point), x)
         kept.keep(x_adv - x)
         loss, logs = fit(model, x_adv, y, self.label_smoothing)
-        return ObjectiveResult(loss, x_adv, logs | {"step_size": lengths.mean()})
+        logs |= {"step_size": lengths.mean(), "zero_gradients": zero_share(gradient)}
+        return ObjectiveResult(loss, x_adv, logs)
 
     def _lengths(self, gradient: Tensor, threat: Threat, visit: Visit) -> Tensor:
         """The examples' steps (B,), and their averages brought up to date."""

@@ -31,7 +31,7 @@ from holdfast.threats.protocol import Threat
 from holdfast.training.objectives.catalogue import OBJECTIVES
 from holdfast.training.objectives.fitting import bare
 from holdfast.training.objectives.pgd_at import PGDAT
-from holdfast.training.objectives.protocol import Objective, Passes, replays_of
+from holdfast.training.objectives.protocol import AtPoints, Objective, Passes, replays_of
 from holdfast.training.visit import Visit, visit_of
 
 
@@ -40,14 +40,17 @@ class AdversarialWeightPerturbation:
     """Another objective, at weights that are perturbed to make it larger.
 
     Args:
-        objective: what is minimised. One with an `attack` is attacked once, at the present weights;
-            any other is evaluated twice as it is, with the same random numbers.
+        objective: what is minimised. One with an `attack`, and one that is `AtPoints` (trades,
+            mart, sat, llr, fgsm-rs), attacks once, at the present weights; any other is evaluated
+            twice as it is, with the same random numbers.
         gamma: length of each layer's perturbation, relative to the layer; published 5e-3 for TRADES
             and 1e-2 for PGD training.
         warmup: epochs without perturbation.
 
-    Guarantee: after `finish` the weights have the bits that they had; no gradient is left on them
-        but that of the loss; buffers and memories change only by the pass at the perturbed weights.
+    Guarantee: weights are moved by the gradient of the objective's own loss, all its terms
+        included, at the inputs that the weight step is made at. After `finish` they have the bits
+        that they had; no gradient is left on them but that of the loss; buffers and memories
+        change only by the pass at the perturbed weights.
     Cost: that of the objective, and its weight step once more.
     Source: Wu, Xia and Wang 2020, eq 10 and alg 1.
     """
@@ -188,9 +191,51 @@ class Given:
         return self.points
 
 
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """An objective at points that it has found before.
+
+    Args:
+        objective: one that is `AtPoints`.
+        points: (B, *E), its perturbed inputs.
+    """
+
+    objective: Any
+    points: Tensor
+
+    @property
+    def passes(self) -> Passes:
+        """The objective's without its attack."""
+        found: Passes = self.objective.weight_passes
+        return found
+
+    def loss(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        threat: Threat,
+        *,
+        progress: float,
+        state: Mapping[str, Any] | None = None,
+        keys: Keys | None = None,
+        visit: Visit | None = None,
+    ) -> ObjectiveResult:
+        """The loss of a batch; see `Objective.loss`."""
+        more = {"progress": progress, "state": state, "keys": keys, "visit": visit}
+        result: ObjectiveResult = self.objective.loss(
+            model, x, y, threat, x_adv=self.points, **more
+        )
+        return result
+
+
 def attacked_with(objective: Objective, x_adv: Tensor | None) -> Objective:
-    """The objective with its attack's result given; as it is where it has no `attack`."""
-    if x_adv is None or getattr(objective, "attack", None) is None:
+    """The objective with its attack's result given; as it is where it takes none."""
+    if x_adv is None:
+        return objective
+    if isinstance(objective, AtPoints):
+        return Attacked(objective, x_adv)
+    if getattr(objective, "attack", None) is None:
         return objective
     return cast(Objective, replace(cast(Any, objective), attack=Given(x_adv)))
 

@@ -42,6 +42,7 @@ from holdfast.training.objectives.fitting import (
     fit,
     keys_or_content,
     plain,
+    zero_share,
 )
 from holdfast.training.objectives.pgd_at import InnerAttack
 from holdfast.training.objectives.protocol import Passes
@@ -124,6 +125,7 @@ class GradientRegularised(ABC):
         fitted, logs = fit(model, x_adv, y, self.label_smoothing)
         loss = fitted + weight * penalty
         logs |= {"loss": loss.detach(), "fit": fitted.detach(), "penalty": penalty.detach()}
+        logs["zero_gradients"] = zero_share(first)
         return ObjectiveResult(loss, x_adv, logs)
 
     def _perturbed(

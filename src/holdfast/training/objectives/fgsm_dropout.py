@@ -9,8 +9,9 @@ Whole channels are dropped from the outputs (B, C, H, W) of convolutions, single
 Symbols: p = `rate`.
 Source: Vivek and Babu 2020, Single-step adversarial training with dropout scheduling,
 arXiv:2004.08628; Andriushchenko 2024, sec 2.3.
-Departures: an example's masks are a function of its keys, not of its batch. The rate, 0.8 falling
-in a straight line to 0 at half of training, is a setting to tune.
+Departures: an example's masks are a function of its keys, not of its batch. The theses name the
+method without a rate, and that of the paper was not at hand: 0.8, falling in a straight line to 0
+at half of training, is a choice of ours, to be tuned.
 """
 
 from collections.abc import Iterator, Mapping

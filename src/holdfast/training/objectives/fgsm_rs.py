@@ -84,6 +84,11 @@ class FGSMRS:
         """One pass through the input, one through the weights."""
         return Passes(2, 2)
 
+    @property
+    def weight_passes(self) -> Passes:
+        """One pass through the weights."""
+        return Passes(1, 1)
+
     def loss(
         self,
         model: nn.Module,
@@ -95,11 +100,13 @@ class FGSMRS:
         state: Mapping[str, Any] | None = None,
         keys: Keys | None = None,
         visit: Visit | None = None,
+        x_adv: Tensor | None = None,
     ) -> ObjectiveResult:
-        """The loss of a batch; see `Objective.loss`."""
+        """The loss of a batch; see `Objective.loss`, and `AtPoints` for `x_adv`."""
         del progress, visit
-        with FrozenModel(bare(model), mode=self.attack_mode, device=x.device) as frozen:
-            x_adv = self._perturbed(frozen, x, y, threat, state, keys_or_content(keys, x))
+        if x_adv is None:
+            with FrozenModel(bare(model), mode=self.attack_mode, device=x.device) as frozen:
+                x_adv = self._perturbed(frozen, x, y, threat, state, keys_or_content(keys, x))
         loss, logs = fit(model, x_adv, y, self.label_smoothing)
         after = kept(x_adv - x, state) if self.start == "previous" else None
         return ObjectiveResult(loss, x_adv, logs, after)

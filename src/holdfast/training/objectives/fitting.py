@@ -38,6 +38,12 @@ def share_right(logits: Tensor, y: Tensor) -> Tensor:
     return (logits.detach().argmax(dim=1) == labels).float().mean()
 
 
+def zero_share(gradient: Tensor) -> Tensor:
+    """The share of entries of input gradients that are exactly zero, a scalar tensor: a signed step
+    leaves these coordinates where they are, and where it is large the gradient is masked."""
+    return (gradient.detach() == 0).float().mean()
+
+
 def bare(model: nn.Module) -> nn.Module:
     """The model without the wrapper of distributed training: attacks run on it alone."""
     return model.module if isinstance(model, DistributedDataParallel) else model

@@ -74,6 +74,11 @@ class LLR:
         """Clean gradient and inner steps; clean, perturbed and again the clean gradient."""
         return Passes(self.steps + 3, self.steps + 4)
 
+    @property
+    def weight_passes(self) -> Passes:
+        """Clean and perturbed, and the clean gradient."""
+        return Passes(2, 3)
+
     def loss(
         self,
         model: nn.Module,
@@ -85,10 +90,12 @@ class LLR:
         state: Mapping[str, Any] | None = None,
         keys: Keys | None = None,
         visit: Visit | None = None,
+        x_adv: Tensor | None = None,
     ) -> ObjectiveResult:
-        """The loss of a batch; see `Objective.loss`."""
+        """The loss of a batch; see `Objective.loss`, and `AtPoints` for `x_adv`."""
         del progress, state, visit
-        x_adv = self.perturbed(model, x, y, threat, keys_or_content(keys, x))
+        if x_adv is None:
+            x_adv = self.perturbed(model, x, y, threat, keys_or_content(keys, x))
         network, mixed = plain(model), isinstance(bare(model), Autocast)
         whole = network if mixed or bare(model) is not network else model
         with torch.autocast(x.device.type, enabled=False):

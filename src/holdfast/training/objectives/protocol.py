@@ -25,6 +25,20 @@ class Passes(NamedTuple):
     backwards: int
 
 
+@runtime_checkable
+class AtPoints(Protocol):
+    """An objective whose loss can be had at inputs that are perturbed already.
+
+    `loss(..., x_adv=points)` leaves its attack out. All else is that of a step: logs, the next
+    state, what is written to a visit's memory.
+    """
+
+    @property
+    def weight_passes(self) -> Passes:
+        """The cost of a step, per example, without its attack."""
+        ...
+
+
 def replays_of(objective: object) -> int:
     """How often an objective wants each batch in a row; once, where it does not say."""
     replays: int = getattr(objective, "replays", 1)

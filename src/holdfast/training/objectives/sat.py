@@ -68,6 +68,11 @@ class SAT:
         """The clean answer, the attack's steps, and the weight step on both inputs."""
         return Passes(self.steps + 3, self.steps + 2)
 
+    @property
+    def weight_passes(self) -> Passes:
+        """The weight step on both inputs."""
+        return Passes(2, 2)
+
     def loss(
         self,
         model: nn.Module,
@@ -79,11 +84,13 @@ class SAT:
         state: Mapping[str, Any] | None = None,
         keys: Keys | None = None,
         visit: Visit | None = None,
+        x_adv: Tensor | None = None,
     ) -> ObjectiveResult:
-        """The loss of a batch; see `Objective.loss`."""
+        """The loss of a batch; see `Objective.loss`, and `AtPoints` for `x_adv`."""
         del progress, state
         visit = visit_of(visit, "SAT")
-        x_adv = self._trades().perturbed(model, x, threat, keys_or_content(keys, x))
+        if x_adv is None:
+            x_adv = self._trades().perturbed(model, x, threat, keys_or_content(keys, x))
         clean, perturbed = both_logits(model, x, x_adv)
         targets, weights = y, None
         if visit.epoch >= self.warmup:

@@ -89,6 +89,11 @@ class TRADES:
         """The clean answer, the attack's steps, and the weight step on both inputs."""
         return Passes(self.steps + 3, self.steps + 2) if self.weight else Passes(1, 1)
 
+    @property
+    def weight_passes(self) -> Passes:
+        """The weight step on both inputs."""
+        return Passes(2, 2) if self.weight else Passes(1, 1)
+
     def loss(
         self,
         model: nn.Module,
@@ -100,13 +105,15 @@ class TRADES:
         state: Mapping[str, Any] | None = None,
         keys: Keys | None = None,
         visit: Visit | None = None,
+        x_adv: Tensor | None = None,
     ) -> ObjectiveResult:
-        """The loss of a batch; see `Objective.loss`."""
+        """The loss of a batch; see `Objective.loss`, and `AtPoints` for `x_adv`."""
         del progress, state, visit
         if not self.weight:
             loss, logs = fit(model, x, y, self.label_smoothing)
             return ObjectiveResult(loss, x, logs)
-        x_adv = self.perturbed(model, x, threat, keys_or_content(keys, x))
+        if x_adv is None:
+            x_adv = self.perturbed(model, x, threat, keys_or_content(keys, x))
         clean, perturbed = both_logits(model, x, x_adv, joint=self.joint_forward)
         loss, logs = regularised(
             clean,
