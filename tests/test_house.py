@@ -23,9 +23,10 @@ FLOORS = {
     **dict.fromkeys(("attacks", "certify", "samplers", "toys"), 2),
     "measures": 3,
     **dict.fromkeys(("training", "benchmark"), 4),
-    **dict.fromkeys(("report", "reproduce"), 5),
-    "facades": 6,
-    "cli": 7,
+    "report": 5,
+    "reproduce": 6,
+    "facades": 7,
+    "cli": 8,
 }
 FILES = sorted(SOURCE.rglob("*.py"))
 ROOMS = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
@@ -33,6 +34,8 @@ EXEMPT = {"__init__", "__main__", "catalogue", "protocol"}
 LONGEST = 400
 # Properties of the command as a whole rather than of one of its files.
 WITHOUT_SOURCE = [
+    "tests/certify/test_fuzz.py",
+    "tests/certify/test_theorems.py",
     "tests/cli/test_bad_input.py",
     "tests/cli/test_resume.py",
     "tests/training/test_c30.py",

@@ -159,11 +159,12 @@ def certify(
 
     Args:
         data: as for `evaluate`; or the inputs (B, *E) alone, with their labels as `y`.
-        method: the bound, one of `holdfast.certify.BOUNDS`.
+        method: the bound, one of `holdfast.certify.BOUNDS`; or `auto`, bounds in the order of their
+            cost with a short attack before the dear ones, which decides in both directions.
         options: the others of `evaluate`.
 
     Returns:
-        an evaluation without attacks.
+        an evaluation without attacks but those of `auto`.
 
     Raises:
         CaptureError: the model holds an operation that has no bound.

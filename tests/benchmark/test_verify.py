@@ -9,6 +9,7 @@ from holdfast.core.errors import InputError
 from holdfast.core.results import Bounds, Verdict
 
 HOLDS, VIOLATED = Verdict.HOLDS, Verdict.VIOLATED
+UNITS = Splitting(most_inputs=1)
 
 
 def minimum(graph, size, row):
@@ -18,26 +19,28 @@ def minimum(graph, size, row):
 
 
 @pytest.mark.parametrize("falsifier", [None, Silent()])
-def test_an_answer_known_in_closed_form(falsifier):
+@pytest.mark.parametrize("how", [{}, {"bound": Interval()}, {"splitting": UNITS}])
+def test_an_answer_known_in_closed_form(falsifier, how):
     problem = Property(2, 2, (case([0.5, -1.0], [1.0, 1.0], [[0.0, 1.0]], [0.49]),))
-    result = verify(tent(), problem, timeout=60, falsifier=falsifier)  # |x_0| + |x_1| >= 0.5
+    result = verify(tent(), problem, timeout=60, falsifier=falsifier, **how)  # |x_0| + |x_1| >= 0.5
     assert (result.verdict, result.method, result.proved) == (HOLDS, "bound", True)
     problem = Property(2, 2, (case([0.5, -1.0], [1.0, 1.0], [[0.0, 1.0]], [0.51]),))
-    result = verify(tent(), problem, timeout=60, falsifier=falsifier)
+    result = verify(tent(), problem, timeout=60, falsifier=falsifier, **how)
     assert (result.verdict, result.proved) == (VIOLATED, True)
     assert bool(problem.violated(result.counterexample[None], result.output[None]))
     assert torch.equal(tent().forward(result.counterexample[None])[0], result.output)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_limits_around_the_minimum_of_a_random_network(seed):
-    graph = mlp(seed)
+@pytest.mark.parametrize("splitting", [Splitting(), UNITS])
+@pytest.mark.parametrize("seed", range(3))
+def test_limits_around_the_minimum_of_a_random_network(seed, splitting):
+    graph, how = mlp(seed), {"timeout": 60, "falsifier": Silent(), "splitting": splitting}
     least = minimum(graph, 0.4, 1)
-    found = verify(graph, below(least + 1e-6, inputs=3, size=0.4), timeout=60, falsifier=Silent())
+    found = verify(graph, below(least + 1e-6, inputs=3, size=0.4), **how)
     assert found.verdict is VIOLATED
-    safe = verify(graph, below(least - 0.5, inputs=3, size=0.4), timeout=60, falsifier=Silent())
+    safe = verify(graph, below(least - 0.05, inputs=3, size=0.4), **how)
     assert (safe.verdict, safe.proved) == (HOLDS, True)
-    assert safe.boxes > 1
+    assert safe.lower > 0
 
 
 def test_planted_counterexamples_are_never_proved_away():
@@ -48,9 +51,10 @@ def test_planted_counterexamples_are_never_proved_away():
         rows = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.5, -2.0]]).double()
         limits = rows @ y + 1e-9
         planted = case([-0.5] * 3, [0.5] * 3, rows.tolist(), limits.tolist())
-        few = Splitting(most_boxes=300, batch=64)
-        result = verify(graph, Property(3, 2, (planted,)), timeout=60, splitting=few)
-        assert result.verdict in (VIOLATED, Verdict.UNKNOWN)
+        for inputs in (1, 9):
+            few = Splitting(most_boxes=300, batch=64, most_inputs=inputs)
+            result = verify(graph, Property(3, 2, (planted,)), timeout=60, splitting=few)
+            assert result.verdict in (VIOLATED, Verdict.UNKNOWN)
 
 
 def test_every_case_must_be_excluded():
@@ -74,15 +78,27 @@ def test_a_tie_is_violated_without_a_proof_or_stays_unknown():
     result = verify(tent(), Property(2, 2, (point,)), timeout=60)
     assert (result.verdict, result.proved) == (VIOLATED, False)  # replayed, but within rounding
     almost = case([0.3, 0.2], [0.3, 0.2], [[1.0, 0.0]], [0.3 - 6e-17])
-    assert verify(tent(), Property(2, 2, (almost,)), timeout=60).verdict is Verdict.UNKNOWN
+    for how in (Splitting(), UNITS):
+        result = verify(tent(), Property(2, 2, (almost,)), timeout=60, splitting=how)
+        assert result.verdict is Verdict.UNKNOWN
 
 
-def test_more_inputs_than_may_be_cut_leave_it_unknown():
+def test_more_inputs_than_may_be_cut_leave_the_signs_of_units():
     graph = mlp(1)
-    problem = below(minimum(graph, 0.4, 1) - 0.5, inputs=3, size=0.4)
-    assert verify(graph, problem, timeout=60).boxes > 1
-    result = verify(graph, problem, timeout=60, splitting=Splitting(most_inputs=2))
+    problem = below(minimum(graph, 0.4, 1) - 0.1, inputs=3, size=0.4)
+    few = Splitting(most_inputs=2)
+    assert verify(graph, problem, timeout=60, splitting=few).verdict is HOLDS
+    result = verify(graph, problem, timeout=60, splitting=few, bound=Interval())
     assert (result.verdict, result.boxes) == (Verdict.UNKNOWN, 1)
+
+
+def test_a_bound_of_the_whole_box_spares_the_attack():
+    class Loud:
+        def falsify(self, graph, cases, *, seed):
+            raise AssertionError
+
+    problem = below(-99.0, inputs=3)
+    assert verify(mlp(), problem, timeout=60, falsifier=Loud(), splitting=UNITS).verdict is HOLDS
 
 
 class Claim:

@@ -1,56 +1,33 @@
-import gzip
+import sys
 
 import pytest
 
+from holdfast.benchmark import verify_instances as module
+from holdfast.benchmark.instances import Instance
 from holdfast.benchmark.verify_attack import BoxDescent
-from holdfast.benchmark.verify_instances import (
-    Instance,
-    InstanceRow,
-    InstanceTable,
-    read_instances,
-    verify_instances,
-)
+from holdfast.benchmark.verify_instances import answer_query, counterexample_file, verify_instances
 from holdfast.certify.linear import CROWN
-from holdfast.core.errors import InputError
 from holdfast.core.results import Verdict
 
 ATTACK = BoxDescent(steps=5, samples=64)
+NAMES = ("nano", "tiny", "small", "sat")
 
 
-def test_lists_with_and_without_a_header(tmp_path):
-    plain, named, packed = (tmp_path / name for name in ("a.csv", "b.csv", "c.csv.gz"))
-    plain.write_text("n.onnx,p.vnnlib,116\n\n")
-    named.write_text("network,property,timeout_s,verdict\nn.onnx,p.vnnlib,116,holds\n")
-    packed.write_bytes(gzip.compress(b"n.onnx, p.vnnlib, 116"))
-    wanted = Instance("n.onnx", "p.vnnlib", 116.0)
-    assert read_instances(plain) == read_instances(packed) == [wanted]
-    assert read_instances(named) == [Instance("n.onnx", "p.vnnlib", 116.0, Verdict.HOLDS)]
+@pytest.fixture(autouse=True)
+def own_forward(monkeypatch):
+    """The same replay wherever the tests run."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
 
 
-@pytest.mark.parametrize("line", ["n.onnx,p.vnnlib", "n.onnx,p.vnnlib,soon", "n,p,1,perhaps"])
-def test_a_bad_line_is_named(line, tmp_path):
-    (tmp_path / "a.csv").write_text(f"n.onnx,p.vnnlib,116\n{line}\n")
-    with pytest.raises(InputError, match=r"a\.csv:2"):
-        read_instances(tmp_path / "a.csv")
+def chosen(*names):
+    return lambda each: each.network in [f"test/test_{name}.onnx" for name in names]
 
 
-def test_the_table_counts_and_finds_contradictions():
-    def row(verdict, seconds, expected):
-        return InstanceRow(Instance("n", "p", 9.0, expected), verdict, seconds)
-
-    holds, violated = Verdict.HOLDS, Verdict.VIOLATED
-    table = InstanceTable(
-        (
-            row(holds, 3.0, holds),
-            row(violated, 1.0, holds),
-            row(Verdict.TIMEOUT, 9.0, violated),
-            row(holds, 2.0, None),
-        )
-    )
-    assert table.count(holds) == 2
-    assert [each.seconds for each in table.contradictions] == [1.0]
-    assert table.cactus() == [(1, 1.0), (2, 2.0), (3, 3.0)]
-    assert table.columns()["expected"] == ["holds", "holds", "violated", ""]
+def plain(row):
+    """What of a row does not depend on the time."""
+    found = row.to_dict()
+    del found["seconds"], found["replayed"]
+    return found
 
 
 def test_a_list_is_answered_once_and_gone_on_with(data_dir, tmp_path):
@@ -61,26 +38,41 @@ def test_a_list_is_answered_once_and_gone_on_with(data_dir, tmp_path):
     def run(names, falsifier=ATTACK):
         seen.clear()
         return verify_instances(
-            path,
-            folder=tmp_path,
-            falsifier=falsifier,
-            select=lambda each: each.network in [f"test/test_{name}.onnx" for name in names],
-            on_row=seen.append,
+            path, folder=tmp_path, falsifier=falsifier, select=chosen(*names), on_row=seen.append
         )
 
     first = run(["nano", "sat"])
     assert [row.verdict for row in first.rows] == [Verdict.HOLDS, Verdict.VIOLATED]
     assert not first.contradictions
     assert all(row.proved for row in first.rows)
-    (text,) = [each.read_text() for each in (tmp_path / "counterexamples").iterdir()]
-    assert text.startswith("sat\n((X_0 ")
+    assert (first.rows[1].replayed, first.rows[1].confirmed) == ("float64 forward", True)
+    assert first.rows[0].confirmed is None
+    assert counterexample_file(tmp_path, first.rows[1].number).read_text().startswith("sat\n((X_0 ")
     chunks = len(list((tmp_path / "journal").iterdir()))
     again = run(["nano", "tiny", "sat"])
     assert len(list((tmp_path / "journal").iterdir())) == chunks + 1  # only the new one
     assert (again.rows[0], again.rows[2]) == first.rows  # the seconds are those of the first run
-    assert tuple(seen) == again.rows
+    assert sorted(row.number for row in seen) == [row.number for row in again.rows]
     run(["nano"], BoxDescent(steps=6, samples=64))  # other settings are another run
     assert len(list((tmp_path / "journal").iterdir())) == chunks + 2
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_answers(data_dir, tmp_path):
+    pytest.importorskip("onnx")
+    path = data_dir / "vnncomp2021" / "instances.csv"
+    tables = [
+        verify_instances(
+            path, folder=tmp_path / str(jobs), jobs=jobs, falsifier=ATTACK, select=chosen(*NAMES)
+        )
+        for jobs in (1, 2)
+    ]
+    one, two = ([plain(row) for row in table.rows] for table in tables)
+    assert one == two
+    assert not (tmp_path / "2" / "claims").exists()
+    number = tables[0].rows[3].number
+    texts = [counterexample_file(tmp_path / jobs, number).read_text() for jobs in ("1", "2")]
+    assert texts[0].count("X_") == texts[1].count("X_") == 5
 
 
 def test_a_query_that_cannot_be_asked_says_why_and_is_asked_again(tmp_path):
@@ -89,8 +81,48 @@ def test_a_query_that_cannot_be_asked_says_why_and_is_asked_again(tmp_path):
     for _ in range(2):
         (row,) = verify_instances(tmp_path / "a.csv", folder=tmp_path / "run").rows
         assert row.verdict is Verdict.UNKNOWN
-        assert "missing.onnx" in row.problem
+        assert "p.vnnlib" in row.problem
         assert not row.decided
+
+
+def test_a_fault_in_one_query_leaves_the_others(tmp_path, monkeypatch):
+    def answer(instance, *arguments, number, **options):
+        if number == 0:
+            raise ZeroDivisionError("by accident")
+        return module.Answer(module.InstanceRow(instance, Verdict.HOLDS, number))
+
+    monkeypatch.setattr(module, "answer_query", answer)
+    (tmp_path / "a.csv").write_text("a.onnx,p.vnnlib,1\nb.onnx,p.vnnlib,1\nc.onnx,p.vnnlib,1\n")
+    table = verify_instances(tmp_path / "a.csv", folder=tmp_path / "run", limit=2)
+    assert [row.verdict for row in table.rows] == [Verdict.UNKNOWN, Verdict.HOLDS]
+    assert table.rows[0].problem == "fault: ZeroDivisionError: by accident"
+
+
+def test_an_interrupted_list_keeps_what_is_answered(tmp_path, monkeypatch):
+    def answer(instance, *arguments, number, **options):
+        if number == 1 and not interrupted:
+            interrupted.append(True)
+            raise KeyboardInterrupt
+        return module.Answer(module.InstanceRow(instance, Verdict.HOLDS, number, 0.5 + number))
+
+    interrupted = []
+    monkeypatch.setattr(module, "answer_query", answer)
+    (tmp_path / "a.csv").write_text("a.onnx,p.vnnlib,1\nb.onnx,p.vnnlib,1\n")
+    with pytest.raises(KeyboardInterrupt):
+        verify_instances(tmp_path / "a.csv", folder=tmp_path / "run")
+    assert len(list((tmp_path / "run" / "journal").iterdir())) == 1
+    table = verify_instances(tmp_path / "a.csv", folder=tmp_path / "run")
+    assert [row.seconds for row in table.rows] == [0.5, 1.5]
+
+
+def test_one_query_comes_with_its_evidence(data_dir):
+    pytest.importorskip("onnx")
+    folder = data_dir / "vnncomp2021" / "test"
+    found = answer_query(Instance("test_sat.onnx", "test_prop.vnnlib", 60.0), folder)
+    assert found.row.verdict is Verdict.VIOLATED
+    assert found.replay.confirmed
+    assert found.counterexample.startswith("sat\n((X_0 ")
+    assert answer_query(Instance("test_nano.onnx", "test_nano.vnnlib", 9), folder).replay is None
 
 
 @pytest.mark.slow

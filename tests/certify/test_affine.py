@@ -1,10 +1,18 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from certify.nets import SHAPE, Ball2, Function, Hull, inputs, samples
 from holdfast.certify import Interval, capture
-from holdfast.certify.affine import BatchNorm, Convolution, Linear, Scale, TransposedConvolution
+from holdfast.certify.affine import (
+    BatchNorm,
+    Convolution,
+    Linear,
+    Padding,
+    Scale,
+    TransposedConvolution,
+)
 from holdfast.certify.interval import boxes
 from holdfast.certify.rounding import Box
 
@@ -197,3 +205,16 @@ def test_a_transposed_convolution_counts_the_weights_of_a_group():
     graph = capture(layer, (6, 2, 3))
     assert isinstance(graph.nodes[1].op, TransposedConvolution)
     assert graph.nodes[1].op.terms(graph.constants.bind(torch.float64, torch.device("cpu"))) == 27
+
+
+def test_padding_with_a_number_is_exact_inside_and_in_the_padding():
+    captured = capture(Function(lambda x: F.pad(x, (1, -2, 0, 1), value=-0.7)), SHAPE)
+    assert isinstance(captured.nodes[-1].op, Padding)
+    x = inputs(3)
+    lower, upper = boxes(captured, Box(x - 0.1, x + 0.1), rigorous=True)[-1]
+    inside = F.pad(torch.ones_like(x), (1, -2, 0, 1)).bool()
+    assert lower[~inside].tolist() == pytest.approx([-0.7] * int((~inside).sum()), abs=1e-13)
+    assert (lower[~inside] < upper[~inside]).all()
+    kept = F.pad(x, (1, -2, 0, 1))[inside]
+    torch.testing.assert_close(lower[inside], kept - 0.1, atol=1e-12, rtol=0)
+    torch.testing.assert_close(upper[inside], kept + 0.1, atol=1e-12, rtol=0)

@@ -1,14 +1,37 @@
+import inspect
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from certify.nets import Function, inputs, samples
+from holdfast.certify.activations import Arctan, LeakyReLU, Sigmoid, Tanh
+from holdfast.certify.affine import (
+    BatchNorm,
+    Convolution,
+    Linear,
+    Padding,
+    Scale,
+    Shift,
+    TransposedConvolution,
+)
 from holdfast.certify.aten import RULES, VIEWS
 from holdfast.certify.graph import capture
 from holdfast.certify.interval import boxes
-from holdfast.certify.ops import Joint, LinearMap, OrderStatistic
+from holdfast.certify.ops import Input, Joint, LinearMap, Op, OrderStatistic, Scalar
 from holdfast.certify.relaxation import lines_of, selection_of
 from holdfast.certify.rounding import Box
+from holdfast.certify.selections import Maximum, MaxPool, Minimum
+from holdfast.certify.structural import (
+    Add,
+    Clamp,
+    Concatenate,
+    Negate,
+    ReLU,
+    Reshape,
+    Structural,
+    Subtract,
+)
 from holdfast.core.errors import CaptureError
 
 ATEN = torch.ops.aten
@@ -77,7 +100,7 @@ CASES = {
     "select": (lambda x: x[:, 1] - x.select(1, -2), IMAGE),
     "cat": (lambda x: torch.cat([x, -x], 1), IMAGE),
     "concat": (lambda x: torch.concat([x, x], -1), FLAT),
-    "pad": (lambda x: F.pad(x, (1, 2)), IMAGE),
+    "pad": (lambda x: F.pad(F.pad(x, (1, 2)), (2, -1, 0, 1), value=-0.7), IMAGE),
     "constant_pad_nd": (lambda x: ATEN.constant_pad_nd(x, [1, -1]), IMAGE),
     "view": (lambda x: x.view(x.size(0), -1), IMAGE),
     "reshape": (lambda x: x.reshape(-1, 2, 42), IMAGE),
@@ -118,7 +141,9 @@ def test_operation(name, monkeypatch):
     _contains_samples(graph, x)
     _exact_at_a_point(graph, x)
     _transposes(graph, x)
+    _pushes(graph)
     _has_lines(graph, x)
+    _agrees_in_float32(graph, x)
 
 
 def _contains_samples(graph, x):
@@ -190,6 +215,84 @@ def _selected(op, before, points):
     return ends
 
 
+def _pushes(graph):
+    """Lower forms go where coefficients are positive, upper ones where they are negative."""
+    constants = graph.constants.bind(torch.float64, torch.device("cpu"))
+    for node in graph.nodes[1:]:
+        shapes = [graph.nodes[place].shape for place in node.inputs]
+        ends = [
+            [inputs(2, shape, seed=seed + i) - 0.5 for seed in (21, 31)]
+            for i, shape in enumerate(shapes)
+        ]  # in any order
+        if isinstance(node.op, LinearMap):
+            low, high = node.op.push(*ends[0], constants)
+            once, twice = node.op.push(ends[0][0], ends[0][0], constants)
+            assert once is twice
+            torch.testing.assert_close(once, node.op.linear(ends[0][0], constants))
+        elif isinstance(node.op, Joint):
+            low, high = node.op.push([Box(*each) for each in ends], constants)
+        else:
+            continue
+        wanted = [torch.zeros_like(low), torch.zeros_like(low)]
+        for index in range(len(shapes)):
+            weight = _dense(node.op, shapes, index, constants)
+            for place, (first, last) in enumerate((ends[index], ends[index][::-1])):
+                parts = (
+                    first.flatten(1) @ weight.clamp(min=0),
+                    last.flatten(1) @ weight.clamp(max=0),
+                )
+                wanted[place] += sum(parts).view_as(low)
+        torch.testing.assert_close(low, wanted[0], atol=1e-12, rtol=1e-12)
+        torch.testing.assert_close(high, wanted[1], atol=1e-12, rtol=1e-12)
+
+
+def _dense(op, shapes, index, constants):
+    """The matrix of a linear map of one of its inputs, (in, out)."""
+    count = torch.Size(shapes[index]).numel()
+    table = [torch.zeros(count, *shape, dtype=torch.float64) for shape in shapes]
+    table[index] = torch.eye(count, dtype=torch.float64).view(count, *shapes[index])
+    image = op.linear(table[0], constants) if isinstance(op, LinearMap) else op.forward(table, None)
+    return image.flatten(1)
+
+
+def _agrees_in_float32(graph, x):
+    """Intervals and lines in both precisions."""
+    wide, narrow = (
+        boxes(graph, Box((x - 0.2).to(dtype), (x + 0.2).to(dtype)), rigorous=False)
+        for dtype in (torch.float64, torch.float32)
+    )
+    for node in graph.nodes:
+        for first, second in zip(narrow[node.place], wide[node.place], strict=True):
+            assert first.dtype == torch.float32
+            torch.testing.assert_close(first.double(), second, atol=1e-4, rtol=1e-4)
+        if isinstance(node.op, Scalar):
+            pair = (lines_of(node.op, table[node.inputs[0]]) for table in (narrow, wide))
+            for first, second in zip(*pair, strict=True):
+                torch.testing.assert_close(first.double(), second, atol=1e-3, rtol=1e-3)
+
+
+def test_every_operation_stands_in_a_case():
+    """Each class of the room that can stand in a graph is checked by `test_operation`."""
+    found, classes = set(), [Op]
+    while classes:
+        each = classes.pop()
+        classes += each.__subclasses__()
+        if each.__module__.startswith("holdfast.") and not inspect.isabstract(each):
+            found.add(each)
+    named = {
+        "linear": Linear, "conv2d": Convolution, "conv_transpose2d": TransposedConvolution,
+        "batch_norm": BatchNorm, "mul": Scale, "rsub": Shift, "pad": Padding, "neg": Negate,
+        "add": Add, "sub": Subtract, "cat": Concatenate, "view": Reshape, "sum": Structural,
+        "relu": ReLU, "clamp": Clamp, "leaky_relu": LeakyReLU, "sigmoid": Sigmoid, "tanh": Tanh,
+        "atan": Arctan, "max_pool2d": MaxPool, "maximum": Maximum, "minimum": Minimum,
+    }  # fmt: skip
+    assert found == {*named.values(), Input}
+    for name in ("pad", "minimum"):
+        function, shape = CASES[name]
+        graph = capture(Function(function), shape)
+        assert named[name] in {type(node.op) for node in graph.nodes}
+
+
 def _joint_transposes(node, graph):
     """<z_1 + z_2, v> = <z_1, v_1> + <z_2, v_2> and the like."""
     shapes = [graph.nodes[place].shape for place in node.inputs]
@@ -219,7 +322,7 @@ REFUSED = {
     ),
     "dropout in evaluation": (lambda x: F.dropout(x), "dropout.*training"),
     "rounding": (lambda x: x.half().float(), "to.*float16"),
-    "padding by a number": (lambda x: F.pad(x, (1, 1), value=2.0), "pad.*zero"),
+    "padding by infinity": (lambda x: F.pad(x, (1, 1), value=torch.inf), "pad.*finite"),
     "reflection": (lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"), "pad"),
     "limits as tensors": (lambda x: x.clamp(min=CHANNELS), "clamp.*numbers"),
     "crossed limits": (lambda x: x.clamp(1.0, 0.0), "clamp.*above"),

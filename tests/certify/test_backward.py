@@ -5,7 +5,7 @@ from torch import nn
 from certify.nets import SHAPE, graph, inputs, samples
 from certify.textbook import Textbook
 from holdfast.certify import capture, margin_rows
-from holdfast.certify.backward import both, box_ends, lower, widest
+from holdfast.certify.backward import both, lower, widest
 from holdfast.certify.linear import CROWN, Dual
 from holdfast.certify.regions import around
 from holdfast.certify.rows import Dense
@@ -134,14 +134,6 @@ def test_rounding_is_paid_for(method, schedule):
     x, spec = torch.zeros(1, 1, dtype=torch.float64), torch.ones(1, 1)
     found = method(schedule=schedule).bound(model, x, Linf(1.0, box=None), spec).lower
     assert found.item() <= -1.5
-
-
-def test_ends_of_a_box():
-    rows, image = Dense(torch.tensor([[1.0, -2.0], [0.5, 0.0]])), torch.tensor([0, 1])
-    center, spread = torch.tensor([[1.0, 1.0], [2.0, 9.0]]), torch.tensor([[0.5, 0.25], [1.0, 1.0]])
-    least, most = box_ends(rows, image, center, spread)
-    assert least.tolist() == [-2.0, 0.5]
-    assert most.tolist() == [0.0, 1.5]
 
 
 def test_the_widest_row_is_the_largest_layer():

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from certify.nets import inputs, samples
-from holdfast.certify.maximum_lines import scattered, selection_of
+from holdfast.certify.maximum_lines import parallel_selection, scattered, selection_of
 from holdfast.certify.rounding import Box
 from holdfast.certify.selections import Maximum, MaxPool, Minimum
 
@@ -30,13 +30,14 @@ def ends(selection, joined):
 
 @pytest.mark.parametrize("name", POOLS)
 @pytest.mark.parametrize("scale", [0.0, 1e-310, 0.05, 1.0, 1e300])
-def test_lines_enclose_the_maxima_of_windows(name, scale):
+@pytest.mark.parametrize("select", [selection_of, parallel_selection])
+def test_lines_enclose_the_maxima_of_windows(name, scale, select):
     op, shape = POOLS[name]
     x, width = inputs(3, shape) - 0.5, inputs(3, shape, seed=4)
     if scale in (1e-310, 1e300):
         x = x * scale
     box = Box(x - scale * width, x + scale * width)
-    selection = selection_of(op, [box])
+    selection = select(op, [box])
     assert (selection.lower_place >= 0).all()
     for point in samples(*box, 60):
         lower, upper = ends(selection, point)
@@ -57,11 +58,25 @@ def test_a_number_that_dominates_is_the_maximum():
     assert intercept[0, 0, 1].item() + 4 * slope[0, 0, 1].item() == pytest.approx(4)
 
 
+def test_parallel_lines_have_slope_one_in_one_number():
+    """The largest lower end, and above it what another may exceed it by."""
+    low = torch.tensor([[0.0, 2.0, 1.0, 1.2]], dtype=torch.float64).unsqueeze(1)
+    high = torch.tensor([[1.0, 3.0, 4.0, 1.5]], dtype=torch.float64).unsqueeze(1)
+    selection = parallel_selection(POOLS["pairs"][0], [Box(low, high)])
+    assert torch.equal(selection.lower_place, selection.upper_place)
+    assert selection.lower_place.tolist() == [[[1, 3]]]
+    assert selection.lines.lower_intercept.tolist() == [[[0, 0]]]
+    assert selection.lines.upper_intercept.flatten().tolist() == pytest.approx([0, 4 - 1.2])
+    assert (selection.lines.lower_slope == 1).all()
+    assert (selection.lines.upper_slope == 1).all()
+
+
+@pytest.mark.parametrize("select", [selection_of, parallel_selection])
 @pytest.mark.parametrize("op", [Maximum(), Minimum()])
-def test_two_inputs_that_broadcast(op):
+def test_two_inputs_that_broadcast(op, select):
     first, second = inputs(3, (2, 5)), inputs(3, (2, 1), seed=4)
     boxes = [Box(first - 0.2, first + 0.1), Box(second - 0.1, second + 0.2)]
-    selection = selection_of(op, boxes)
+    selection = select(op, boxes)
     one, two = (samples(*box, 60, seed=i) for i, box in enumerate(boxes))
     for a, b in zip(one, two, strict=True):
         lower, upper = ends(selection, torch.cat([a.flatten(1), b.flatten(1)], 1))
@@ -74,8 +89,9 @@ def test_two_inputs_that_broadcast(op):
 def test_points_are_exact():
     x = inputs(3, (2, 7, 6))
     op = POOLS["strided"][0]
-    for line in ends(selection_of(op, [Box(x, x)]), x):
-        assert torch.equal(line, op.forward([x], None))
+    for select in (selection_of, parallel_selection):
+        for line in ends(select(op, [Box(x, x)]), x):
+            assert torch.equal(line, op.forward([x], None))
 
 
 def test_rows_go_to_the_numbers_that_are_selected():

@@ -19,21 +19,24 @@ CASES = {
     "matmul from the left": ("MatMul", ["c", "x"], {}, [5, 3], [C]),
     "matmul before a row": ("MatMul", ["c", "x"], {}, [1, 3], [constant("c", [[2], [3]])]),
     "matmul from the left of a vector": ("MatMul", ["c", "x"], {}, [5], [C]),
-    "flatten": ("Flatten", ["x"], {"axis": 2}, [1, 3, 2, 5], []),
-    "flatten in front": ("Flatten", ["x"], {"axis": 0}, [1, 3, 2], []),
-    "reshape": ("Reshape", ["x", "s"], {}, [1, 3, 2], [constant("s", [0, -1], "int64")]),
-    "reshape to a batch of one": ("Reshape", ["x", "s"], {}, [1, 3, 2], [SHAPE]),
-    "reshape to a vector": ("Reshape", ["x", "s"], {}, [1, 3, 2], [constant("s", [-1], "int64")]),
-    "squeeze": ("Squeeze", ["x", "s"], {}, [1, 3, 1, 2], [constant("s", [0, 2], "int64")]),
-    "unsqueeze": ("Unsqueeze", ["x", "s"], {}, [3, 2], [constant("s", [0, -1], "int64")]),
-    "transpose": ("Transpose", ["x"], {"perm": [0, 2, 1]}, [1, 3, 2], []),
-    "transpose all": ("Transpose", ["x"], {}, [1, 3, 2], []),
-    "mean": ("ReduceMean", ["x"], {"axes": [2], "keepdims": 0}, [1, 3, 2], []),
-    "mean of all": ("ReduceMean", ["x"], {"axes": [0, 1], "keepdims": 1}, [1, 3], []),
-    "concatenate": ("Concat", ["x", "x"], {"axis": 1}, [1, 3, 2], []),
-    "concatenate in front": ("Concat", ["x", "x"], {"axis": 0}, [1, 3], []),
     "clip": ("Clip", ["x", "l", "h"], {}, [1, 5], [constant("l", 0.2), constant("h", 0.7)]),
     "clip above": ("Clip", ["x", "", "h"], {}, [1, 5], [constant("h", 0.7)]),
+    "largest of three": ("Max", ["x", "c", "d"], {}, [1, 2, 5], [C, constant("d", random(5))]),
+    "smallest of two": ("Min", ["c", "x"], {}, [1, 2, 5], [C]),
+    "sum of three": ("Sum", ["x", "c", "x"], {}, [1, 2, 5], [C]),
+    "hard sigmoid": ("HardSigmoid", ["x"], {"alpha": 0.3}, [1, 5], []),
+    "one slope": ("PRelu", ["x", "c"], {}, [1, 2, 5], [constant("c", [0.3])]),
+    "a slope per channel": ("PRelu", ["x", "c"], {}, [1, 2, 5], [constant("c", random(2, 1))]),
+    "softmax": ("Softmax", ["x"], {"axis": -1}, [1, 2, 5], []),
+    "log softmax": ("LogSoftmax", ["x"], {"axis": 1}, [1, 5], []),
+    "square": ("Pow", ["x", "c"], {}, [1, 5], [constant("c", 2.0)]),
+    "first power": ("Pow", ["x", "c"], {}, [1, 5], [constant("c", 1.0)]),
+    "leaky": ("LeakyRelu", ["x"], {"alpha": 0.2}, [1, 5], []),
+    "elu": ("Elu", ["x"], {"alpha": 0.7}, [1, 5], []),
+    **{name: (name, ["x"], {}, [1, 5], []) for name in (
+        "Abs", "Atan", "Celu", "Cos", "Erf", "Exp", "Selu", "Sigmoid", "Sin", "Softplus",
+        "Softsign", "Tanh",
+    )},
     "negate": ("Neg", ["x"], {}, [1, 5], []),
     "identity": ("Identity", ["x"], {}, [1, 5], []),
 }  # fmt: skip
@@ -66,15 +69,6 @@ def test_gemm_scales_both_terms(transposed, bias, tmp_path):
     )
 
 
-def test_a_slice_reads_constants_and_negative_ends(tmp_path):
-    numbers = {"st": [1, 0], "en": [-1, 9], "ax": [2, 1], "sp": [2, 1]}
-    constants = [constant(name, each, "int64") for name, each in numbers.items()]
-    proto = model([make_node("Slice", ["x", *numbers], ["y"])], [1, 3, 6], constants)
-    x = torch.rand(3, 1, 3, 6)
-    network = load_onnx(saved(proto, tmp_path))
-    assert torch.equal(network(x[:, 0]), x[:, 0, :, 1:-1:2].flatten(1))
-
-
 @pytest.mark.parametrize(
     ("operator", "inputs", "shape", "problem"),
     [
@@ -88,3 +82,24 @@ def test_a_use_without_a_rule_is_refused_with_its_place(operator, inputs, shape,
     constants = [constant("c", [2, 2], "int64")] if operator == "Reshape" else [C]
     with pytest.raises(CaptureError, match=f"net.onnx: operator {operator} 'the-one'.*{problem}"):
         load_onnx(saved(model([node], shape, constants), tmp_path))
+
+
+def test_values_of_one_rank_are_broadcast(tmp_path):
+    nodes = [
+        make_node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=1),
+        make_node("Sub", ["x", "m"], ["y"]),
+    ]
+    x = torch.rand(3, 1, 4, 5)
+    network = load_onnx(saved(model(nodes, [1, 4, 5]), tmp_path))
+    assert torch.allclose(network(x[:, 0]), (x - x.mean(2, keepdim=True)).flatten(1), atol=1e-6)
+
+
+def test_square_roots_and_logarithms_of_positive_numbers(tmp_path):
+    nodes = [
+        make_node("Exp", ["x"], ["e"]),
+        make_node("Sqrt", ["e"], ["s"]),
+        make_node("Reciprocal", ["s"], ["r"]),
+        make_node("Log", ["r"], ["y"]),
+    ]
+    x = torch.rand(3, 5)
+    assert torch.allclose(load_onnx(saved(model(nodes, [1, 5]), tmp_path))(x), -x / 2, atol=1e-5)

@@ -106,8 +106,8 @@ def test_what_does_not_depend_on_the_input_is_computed_while_reading(tmp_path):
 
 
 def test_an_operator_without_a_rule_is_named_with_its_place(tmp_path):
-    nodes = [make_node("Relu", ["x"], ["r"]), make_node("Erf", ["r"], ["y"], name="/body/erf")]
-    with pytest.raises(CaptureError, match=r"net.onnx: operator Erf '/body/erf' \(Erf_1\)"):
+    nodes = [make_node("Relu", ["x"], ["r"]), make_node("Det", ["r"], ["y"], name="/body/erf")]
+    with pytest.raises(CaptureError, match=r"net.onnx: operator Det '/body/erf' \(Det_1\)"):
         read_onnx(saved(model(nodes, [1, 5]), tmp_path))
 
 
@@ -166,3 +166,25 @@ def test_a_missing_package_names_the_extra():
         "else: raise SystemExit('read without onnx')\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
+def test_a_last_softmax_is_left_out_where_only_the_order_matters(operator, tmp_path):
+    constants = [constant("w", random(5, 3))]
+    nodes = [make_node("MatMul", ["x", "w"], ["z"]), make_node(operator, ["z"], ["y"], axis=1)]
+    path = saved(model(nodes, [1, 5], constants), tmp_path)
+    x = torch.rand(4, 5)
+    logits = x @ torch.from_numpy(random(5, 3))
+    assert torch.allclose(load_onnx(path, order_only=True)(x), logits, atol=1e-6)
+    whole = torch.softmax(logits, 1) if operator == "Softmax" else torch.log_softmax(logits, 1)
+    assert torch.allclose(load_onnx(path)(x), whole, atol=1e-6)
+    with pytest.raises(CaptureError, match="softmax"):
+        read_onnx(path)
+
+
+def test_a_softmax_over_some_outputs_is_kept(tmp_path):
+    path = saved(model([make_node("Softmax", ["x"], ["y"], axis=2)], [1, 2, 3]), tmp_path)
+    x = torch.rand(4, 2, 3)
+    assert torch.allclose(
+        load_onnx(path, order_only=True)(x), torch.softmax(x, 2).flatten(1), atol=1e-6
+    )

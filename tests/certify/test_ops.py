@@ -7,6 +7,7 @@ from holdfast.certify.affine import Linear
 from holdfast.certify.constants import Constant, Constants, Fixed
 from holdfast.certify.ops import Input, center_radius, plus
 from holdfast.certify.rounding import Box
+from holdfast.certify.structural import Negate, Subtract
 
 
 def test_center_and_radius_cover_the_box_up_to_one_rounding():
@@ -49,3 +50,21 @@ def test_nodes_list_their_constants():
     node = graph("conv").nodes[1]
     assert node.constants == [node.op.weight, node.op.bias]
     assert graph("conv").nodes[2].constants == []
+
+
+def test_forms_are_pushed_by_the_sign_of_the_weight():
+    weight = torch.tensor([[2.0, -3.0]])
+    values = Constants(None, (Fixed(weight), Fixed(torch.ones(1)))).bind(
+        torch.float32, torch.device("cpu")
+    )
+    op = Linear(Constant(0), Constant(1))
+    low, high = torch.tensor([[1.0, 10.0]]), torch.tensor([[100.0, 1000.0]])
+    assert [each.item() for each in op.push(low, high, values)] == [2 - 3000, 200 - 30]
+    assert [each.item() for each in op.push(low, low, values)] == [2 - 30, 2 - 30]
+    box = Subtract().push([Box(low, high), Box(low + 1, high + 1)], values)
+    assert box.lower.tolist() == [[1 - 101, 10 - 1001]]
+    assert box.upper.tolist() == [[100 - 2, 1000 - 11]]
+    assert [each.tolist() for each in Negate().push(low, high, values)] == [
+        [[-100, -1000]],
+        [[-1, -10]],
+    ]

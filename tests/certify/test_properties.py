@@ -67,3 +67,21 @@ def test_a_property_of_another_network_is_refused(shapes):
     TWO.check_network((2, 1), (3,))
     with pytest.raises(InputError, match="does not fit a network with"):
         TWO.check_network(*shapes)
+
+
+@pytest.mark.parametrize(
+    ("row", "limit", "order"),
+    [
+        ((1.0, -1.0, 0.0), 0.0, True),
+        ((0.0, 1.0, -1.0), 0.0, True),
+        ((1.0, -1.0, 0.0), 0.5, False),
+        ((2.0, -2.0, 0.0), 0.0, False),
+        ((1.0, 0.0, 0.0), 0.0, False),
+        ((1.0, -0.5, -0.5), 0.0, False),
+    ],
+)
+def test_only_differences_of_two_outputs_without_a_limit_are_an_order(row, limit, order):
+    box = torch.zeros(2, dtype=torch.float64)
+    rows = torch.tensor([row], dtype=torch.float64)
+    case = Case(box, box, rows, torch.tensor([limit], dtype=torch.float64))
+    assert Property(2, 3, (case,)).compares is order

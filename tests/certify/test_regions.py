@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from certify.nets import Ball2, Hull, inputs
+from holdfast.benchmark.verify_boxes import InputBox
 from holdfast.certify.regions import around
 from holdfast.certify.rows import Dense, Memo
 from holdfast.certify.windows import Window
@@ -68,6 +69,18 @@ def test_a_ball_within_a_box_is_never_looser():
         least, _ = free.ends(Dense(rows), IMAGE, both=False)
         assert (inside >= least - 1e-5).all()
         assert (inside > least + 1e-3).any()
+
+
+def test_a_threat_may_say_that_it_is_a_box():
+    x, rows = inputs(3, SHAPE), inputs(6, SHAPE, seed=4) - 0.5
+    box = InputBox(x - 0.1, x + 0.3)
+    region = around(box, x, rigorous=False)
+    assert region.boxed
+    least, most = region.ends(Dense(rows), IMAGE, both=True)
+    wanted = (rows * x[IMAGE] + torch.minimum(-0.1 * rows, 0.3 * rows)).flatten(1).sum(1)
+    torch.testing.assert_close(least, wanted)
+    assert (most > least).all()
+    assert not around(L2(0.1), x, rigorous=False).boxed
 
 
 def test_what_cannot_be_bounded_is_refused():

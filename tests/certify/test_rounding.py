@@ -11,7 +11,7 @@ from torch import nn
 from certify.nets import Hull, inputs
 from holdfast.certify import Interval, capture, certified
 from holdfast.certify.interval import bound_rows, boxes
-from holdfast.certify.rounding import Box, plain_kernels, radius, widened
+from holdfast.certify.rounding import Box, plain_kernels, radius, tiny, unit, widened
 
 
 def trap(big: float, dtype: torch.dtype) -> nn.Module:
@@ -233,3 +233,25 @@ def test_cudnn_is_off_for_the_while_and_given_back(wanted):
         failing()
     assert seen == [before and not wanted]
     assert torch.backends.cudnn.enabled == before
+
+
+def test_the_units_of_both_precisions():
+    for dtype in (torch.float32, torch.float64):
+        limits = torch.finfo(dtype)
+        assert unit(dtype) == limits.eps / 2
+        assert tiny(dtype) == limits.tiny
+
+
+def test_float32_products_keep_their_digits():
+    """Neither autocast nor a lower precision of products reaches into the block."""
+    backend, before = torch.backends.mkldnn.matmul, torch.backends.mkldnn.matmul.fp32_precision
+    try:
+        backend.fp32_precision = "bf16"
+        with torch.autocast("cpu", dtype=torch.bfloat16), plain_kernels(True):
+            assert backend.fp32_precision == "ieee"
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+        assert backend.fp32_precision == "bf16"
+        with plain_kernels(False):
+            assert backend.fp32_precision == "bf16"
+    finally:
+        backend.fp32_precision = before

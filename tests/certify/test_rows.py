@@ -5,7 +5,7 @@ from torch import nn
 from certify.nets import inputs
 from holdfast.certify import capture
 from holdfast.certify.ops import LinearMap
-from holdfast.certify.rows import Dense, Memo, sums
+from holdfast.certify.rows import Dense, Memo, lengths, sizes
 
 LAYERS = {
     "linear": (nn.Linear(6, 5), (6,)),
@@ -39,16 +39,22 @@ def test_a_table_is_read_image_by_image():
     table, image = inputs(2, (2, 4), seed=7) - 0.5, torch.tensor([1, 0, 1])
     assert torch.equal(rows.field(table, image), table[image])
     assert torch.equal(rows.field(table[:1], image), table[:1])
-    total, size = rows.weighed(table, image)
-    torch.testing.assert_close(total, (rows.values * table[image]).sum((1, 2)))
-    torch.testing.assert_close(size, (rows.values * table[image]).abs().sum((1, 2)))
+    products = rows.values * table[image]
+    torch.testing.assert_close(rows.times(table, image), products)
+    torch.testing.assert_close(rows.summed(table, image), products.sum((1, 2)))
+    torch.testing.assert_close(rows.sized(table.abs(), image), products.abs().sum((1, 2)))
+    torch.testing.assert_close(rows.length(), rows.values.square().sum((1, 2)).sqrt())
+    with torch.no_grad():
+        torch.testing.assert_close(rows.times(table, image), products)
+        torch.testing.assert_close(rows.times(table[:1], image), rows.values * table[:1])
     assert rows.clean() is rows.dense() is rows
 
 
-def test_sums_of_products():
-    total, size = sums(torch.tensor([[1.0, -2.0], [0.5, 0.25]]))
-    assert total.tolist() == [-1.0, 0.75]
-    assert size.tolist() == [3.0, 0.75]
+def test_sizes_and_lengths():
+    values = torch.tensor([[3.0, -4.0], [0.5, 0.0]], requires_grad=True)
+    assert sizes(values).tolist() == [7.0, 0.5]
+    assert lengths(values).tolist() == [5.0, 0.5]
+    assert not lengths(values).requires_grad
 
 
 def test_what_is_remembered_belongs_to_its_tensor():

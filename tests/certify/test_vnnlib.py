@@ -48,6 +48,13 @@ def test_a_comparison_becomes_one_row(text, row):
     assert rows(f"(assert {text})") == [[row]]
 
 
+def test_an_equality_is_two_comparisons():
+    assert rows("(assert (= Y_0 (+ Y_1 2)))") == [[(1, -1, 0, 2), (-1, 1, 0, -2)]]
+    (case,) = parse_vnnlib(HEAD + BOX + END + "(assert (= X_0 0.5))").cases
+    assert case.lower.tolist() == [0.5, 0.25]
+    assert case.upper.tolist() == [0.5, 0.5]
+
+
 def test_nests_of_and_and_or_are_multiplied_out():
     a, b, c, d = (f"(<= Y_0 {i})" for i in range(4))
     text = f"(assert (or {a} (and {b} (or {c} {d}))))"

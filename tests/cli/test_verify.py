@@ -1,65 +1,117 @@
 """`holdfast verify` as a command, on networks of a verification competition."""
 
 import json
+import sys
 
 import pytest
 
-NET, SPEC = "test/test_{}.onnx", "test/test_{}.vnnlib"
+from holdfast.cli import verify as module
+
+
+@pytest.fixture(autouse=True)
+def own_forward(monkeypatch):
+    """The same replay wherever the tests run."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
 
 
 @pytest.fixture
 def folder(data_dir):
+    pytest.importorskip("onnx")
     found = data_dir / "vnncomp2021"
     if not found.is_dir():
         pytest.skip("no networks of the competition")
     return found
 
 
-def rows_of(folder, prefix):
-    lines = (folder / "instances.csv").read_text().splitlines()
-    return lines[:1], [line for line in lines[1:] if line.startswith(prefix)]
+def some_list(folder, tmp_path, *names):
+    head, *lines = (folder / "instances.csv").read_text().splitlines()
+    chosen = [line for line in lines if any(f"test_{name}.onnx" in line for name in names)]
+    rows = [line.split(",") for line in chosen]
+    path = tmp_path / "some.csv"
+    body = [f"{folder / net},{folder / spec},{t},{v}" for net, spec, t, v in rows]
+    path.write_text("\n".join([head, *body]) + "\n")
+    return path
 
 
-def test_verdicts_are_exit_codes(folder, run_command, tmp_path):
-    _, rows = rows_of(folder, "test/")
-    for network, spec, _, agreed in (row.split(",") for row in rows):
-        file = tmp_path / "witness.txt"
+def test_a_verdict_is_an_exit_code_and_a_run(folder, run_command, tmp_path):
+    for net, spec, code in (("nano", "nano", 0), ("sat", "prop", 1)):
+        run, file = tmp_path / net, tmp_path / f"{net}.txt"
         answer = run_command(
-            "verify", folder / network, folder / spec, "--counterexample", file, "--json"
+            *("verify", folder / f"test/test_{net}.onnx", folder / f"test/test_{spec}.vnnlib"),
+            *("--run", run, "--counterexample", file, "--json"),
         )
         found = json.loads(answer.out)
-        assert found["verdict"] == agreed
-        assert answer.code == {"holds": 0, "violated": 1}[agreed]
+        assert answer.code == code
+        assert found["verdict"] == ("holds", "violated")[code]
         assert found["proved"]
-        assert file.exists() == (agreed == "violated")
-        assert ("counterexample" in found) == (agreed == "violated")
-        file.unlink(missing_ok=True)
+        assert (run / "result.json").is_file()
+        assert (run / "report.html").is_file()
+        assert file.exists() == bool(code)
+        if code:
+            kept = run / found["counterexample_file"]
+            assert kept.read_text() == file.read_text()
+            assert found["replay"]["by"] == "float64 forward"
+            assert found["replay"]["confirmed"]
+
+
+def test_a_violation_is_shown_with_its_replay(folder, run_command, tmp_path):
+    files = folder / "test/test_sat.onnx", folder / "test/test_prop.vnnlib"
+    answer = run_command("verify", *files, "--run", tmp_path / "run")
+    assert answer.out.startswith("violated by attack")
+    assert "replayed by float64 forward: confirmed" in answer.out
+    assert "((X_0 " in answer.out
+    assert answer.out.rstrip().endswith(f"run: {tmp_path / 'run'}")
 
 
 def test_a_list_is_answered_and_goes_on(folder, run_command, tmp_path):
-    head, rows = rows_of(folder, "test/")
-    listed = tmp_path / "some.csv"
-    paths = [row.split(",") for row in rows]
-    lines = [f"{folder / net},{folder / spec},{t},{v}" for net, spec, t, v in paths]
-    listed.write_text("\n".join([*head, *lines]) + "\n")
-    arguments = ("verify", "--instances", listed, "--folder", tmp_path / "kept", "--json")
-    first, again = run_command(*arguments), run_command(*arguments)
+    listed = some_list(folder, tmp_path, "nano", "sat")
+    arguments = ("verify", "--instances", listed, "--run", tmp_path / "kept")
+    first = run_command(*arguments, "--json")
+    again = run_command(*arguments, "--resume", "--json", "--out", tmp_path / "copy.json")
     assert first.code == again.code == 0
-    table = json.loads(first.out)["columns"]
-    assert table == json.loads(again.out)["columns"]
-    assert table["verdict"] == table["expected"]
-    assert f"{len(rows)} queries" in run_command(*arguments[:-1]).out
+    found = json.loads(first.out)
+    assert found["queries"] == json.loads(again.out)["queries"]
+    assert found["counts"] == {"holds": 1, "violated": 1, "timeout": 0, "unknown": 0}
+    assert len(found["cactus"]) == 2
+    assert json.loads((tmp_path / "copy.json").read_text())["queries"] == found["queries"]
+    assert "test_nano" in first.err
+    shown = run_command(*arguments, "--resume", "--quiet")
+    assert "2 queries" in shown.out
+    assert "1 holds, 1 violated" in shown.out
+    assert shown.err == ""
+    other = run_command(*arguments, "--resume", "--seed", "1")
+    assert other.code == 2
+    assert "seed=0" in other.err
 
 
-def test_what_is_missing_is_one_line(run_command, tmp_path):
+def test_an_interrupted_list_says_how_to_go_on(folder, run_command, tmp_path, monkeypatch):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    listed = some_list(folder, tmp_path, "nano")
+    monkeypatch.setattr(module, "_list", stop)
+    answer = run_command("verify", "--instances", listed, "--run", tmp_path / "kept")
+    assert answer.code == 130
+    assert f"--run {tmp_path / 'kept'} --resume" in answer.err
+
+
+def test_what_is_missing_or_does_not_fit_is_one_line(run_command, tmp_path):
     for arguments, said in (
         ((), "network=None: is missing"),
         (("net.onnx",), "property=None: is missing"),
         (("net.onnx", "p.vnnlib", "--instances", "x.csv"), "is given beside a network"),
         (("net.onnx", "p.vnnlib", "--timeout", "-1"), "is not positive"),
+        (("net.onnx", "p.vnnlib", "--timeout", "nan"), "is not positive"),
         (("net.onnx", "p.vnnlib", "--method", "crwn"), "did you mean 'crown'"),
+        (("net.onnx", "p.vnnlib", "--jobs", "2"), "is for a list"),
+        (("net.onnx", "p.vnnlib", "--limit", "2"), "is for a list"),
+        (("--instances", "x.csv", "--jobs", "0"), "is not positive"),
+        (("--instances", "x.csv", "--ray"), "use --jobs N"),
+        (("--instances", "x.csv", "--counterexample", "y"), "is given with a list"),
+        (("--instances", "x.csv"), "cannot be read"),
+        (("net.onnx", "p.vnnlib"), "cannot be read"),
     ):
         answer = run_command("verify", *arguments)
-        assert answer.code == 2
+        assert answer.code == 2, arguments
         assert said in answer.err
         assert answer.err.count("\n") == 1

@@ -3,7 +3,7 @@ import torch
 
 from holdfast.measures.queries import Queries
 from holdfast.reproduce import REPRODUCTIONS
-from holdfast.reproduce.figures import bars, pictures, seeds, success_curves, sweep
+from holdfast.reproduce.figures import bars, pictures, seeds, success_curves, sweep, tradeoff
 from holdfast.reproduce.records import Finding
 
 ENTRY = REPRODUCTIONS["square-ablation"].load()
@@ -67,3 +67,23 @@ def test_pictures_are_laid_out_as_given():
     figure = pictures([[grey, grey], [colour]], [["a", "b"], ["c"]])
     assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c", ""]
     assert len(figure.axes[3].images) == 0
+
+
+def test_a_tradeoff_has_ours_and_the_published_points_of_each_series():
+    groups = {"all": [FIRST, LAST, "absent"], "none": ["absent"]}
+    figure = tradeoff(groups, ("mean_queries", "failure_rate"))(finding(OUTCOMES), ENTRY)
+    ours, theirs, *others = figure.axes[0].lines
+    assert (list(ours.get_xdata()), list(ours.get_ydata())) == ([6.0], [0.0])
+    assert len(theirs.get_xdata()) == 2
+    assert [len(each.get_xdata()) for each in others] == [0, 0]
+    assert figure.axes[0].get_ylabel() == "failure rate"
+
+
+def test_a_sweep_may_set_one_measure_against_another():
+    values = {"linf": {0.1: FIRST, 0.4: LAST}}
+    against = ("mean_queries", "failure_rate")
+    draw = sweep(values, "p", measures=["mean_queries"], against=against)
+    panel, last = draw(finding(OUTCOMES), ENTRY).axes
+    assert list(panel.lines[0].get_xdata()) == [0.1]
+    assert list(last.lines[0].get_xdata()) == [6.0]
+    assert last.get_xlabel() == "mean queries"

@@ -14,7 +14,7 @@ def test_the_claims_ask_for_one_filter_that_differs():
 
 def test_every_row_builds(tmp_path):
     found = builds(REPRODUCTION, tmp_path)
-    assert {recipe.training.keep_every for recipe in found.values()} == {1, 5}
+    assert {recipe.training.keep_every for recipe in found.values()} == {1}
     assert all(recipe.model.name == "four_filter" for recipe in found.values())
 
 

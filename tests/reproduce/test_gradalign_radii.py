@@ -10,8 +10,8 @@ def test_published_figures_are_those_of_the_tables():
 
 
 def test_claims_hold_on_the_published_figures_and_fail_on_mirrored_ones():
-    assert holds(REPRODUCTION) == [True] * 7
-    assert holds(REPRODUCTION, mirrored(REPRODUCTION)) == [False] * 7
+    assert holds(REPRODUCTION) == [True] * 8
+    assert holds(REPRODUCTION, mirrored(REPRODUCTION)) == [False] * 8
 
 
 def test_every_row_builds(tmp_path):
@@ -20,4 +20,17 @@ def test_every_row_builds(tmp_path):
     free = found["published", "AT for Free (m=8), 8/255"]
     assert (free.training.epochs, free.training.schedule.peak) == (12, 0.04)
     assert found["published", "SVHN PGD-2 + GradAlign, 12/255"].objective.weight == 0.5
-    assert found["published", "FGSM, 10/255"].selection.choose == "last"
+
+
+def test_networks_are_measured_at_the_end_and_where_they_were_most_robust(tmp_path):
+    assert PUBLISHED["PGD-10, 16/255"]["stopped_robust_accuracy"] == 0.3065
+    for size in REPRODUCTION.sizes:
+        for row in REPRODUCTION.rows(size):
+            assert row.build(0, tmp_path).selection.choose == "best"
+            found = {each.measure: each.weights for each in row.measured}
+            assert found == {
+                "clean_accuracy": "last",
+                "robust_accuracy": "last",
+                "stopped_clean_accuracy": "chosen",
+                "stopped_robust_accuracy": "chosen",
+            }

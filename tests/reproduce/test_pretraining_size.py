@@ -15,4 +15,6 @@ def test_claims_hold_on_the_published_figures_and_fail_on_mirrored_ones():
 def test_every_row_builds(tmp_path):
     found = builds(REPRODUCTION, tmp_path)
     assert len([size for size, _ in found if size == "published"]) == 12
-    assert found["published", "RO, sample (pretraining)"].data.validation == 130_000
+    sample = found["published", "RO, sample (pretraining)"].data.sample
+    assert (sample.size, sample.strata, sample.match) == (50_000, "none", "epochs")
+    assert found["published", "RO, full (pretraining)"].data.sample is None

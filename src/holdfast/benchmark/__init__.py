@@ -5,6 +5,7 @@ from holdfast.core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "Auto": ".auto",
         "AutoAttack": ".standard",
         "Board": ".protocol",
         "BoxDescent": ".verify_attack",
@@ -12,15 +13,18 @@ __getattr__, __dir__, __all__ = attach(
         "Evaluation": ".result",
         "Flag": ".flags",
         "InputBox": ".verify_boxes",
-        "InstanceTable": ".verify_instances",
+        "InstanceTable": ".instances",
         "Listed": ".protocol",
         "PROTOCOLS": ".catalogue",
         "Progress": ".evaluate",
         "Protocol": ".protocol",
+        "Replay": ".replay",
         "Splitting": ".verify",
         "Step": ".protocol",
+        "VerifiedColumns": ".verified_columns",
+        "VerifiedRow": ".verified_columns",
         "VerifyResult": ".verify",
         "as_protocol": ".evaluate",
-        "read_instances": ".verify_instances",
+        "read_instances": ".instances",
     },
 )

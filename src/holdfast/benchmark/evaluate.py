@@ -22,11 +22,11 @@ from torch import nn
 from holdfast.attacks.attack import Attack
 from holdfast.attacks.text import as_attacks
 from holdfast.benchmark.admission import check_examples, outputs_digest
+from holdfast.benchmark.auto import caveats, check_bounds
 from holdfast.benchmark.catalogue import PROTOCOLS
 from holdfast.benchmark.examination import Examination
 from holdfast.benchmark.protocol import Listed, Protocol
 from holdfast.benchmark.result import Evaluation, Point, summarise
-from holdfast.certify.catalogue import BOUNDS
 from holdfast.certify.graph import Graph, capture
 from holdfast.core.errors import CaptureError, InputError, UnsupportedThreat
 from holdfast.core.frozen import FrozenModel, Model, default_block
@@ -94,7 +94,7 @@ def evaluate(
             means `fast`.
         attacks: a list of one's own instead, by name or as objects, in order; an empty list runs
             none.
-        bounds: certificates by name, in order.
+        bounds: certificates by name, in order; `auto` is all of them with an attack in between.
         radii: further radii at which accuracy is wanted, in input units.
         seed: of all random draws; an example's draws depend on (seed, its index, the attack).
         batch_size: how many rows are kept in flight, in blocks; changes no result.
@@ -181,8 +181,7 @@ class _Evaluation:
         """The graph for certificates; a model that has none is evaluated from one side."""
         if not self.bounds:
             return
-        for name in self.bounds:
-            BOUNDS[name]
+        check_bounds(self.bounds)
         try:
             if not isinstance(self.threat, Boundable):
                 raise UnsupportedThreat(f"{self.threat.text} has no bounds")
@@ -261,6 +260,7 @@ class _Evaluation:
         sweep = found.sweep
         points = [Point(radius, *sweep.counts(radius)) for radius in sweep.radii(self.radii)]
         self.warnings += sweep.warnings(self.threat)
+        self.warnings += caveats(self.bounds)
         return summarise(
             ledger=found.ledger,
             data=self.data,

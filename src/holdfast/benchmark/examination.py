@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks.protocol import Tick
+from holdfast.benchmark.auto import AUTO, Auto, Prove
 from holdfast.benchmark.checks import Checks
 from holdfast.benchmark.predict import cost
 from holdfast.benchmark.protocol import Board, Listed, Protocol, Step, blank
@@ -37,6 +38,7 @@ _FORESEEN = 64  # for attacks that fill free places by looking ahead
 _PAUSE = 0.1  # seconds between signs of life
 _BOUND_COST = 3  # forwards that an interval bound takes, about
 Tell = Callable[[str, int, int], None]
+Take = Callable[[Tensor, Rows, str], None]
 
 
 class Examination:
@@ -108,7 +110,7 @@ class Examination:
         self,
         threat: Threat,
         ledger: Ledger,
-        take: Callable[[Tensor, Rows, str], None],
+        take: Take,
         warm: Tensor | None,
     ) -> None:
         """The protocol's steps, on the examples that stand in the ledger."""
@@ -130,7 +132,7 @@ class Examination:
         threat: Threat,
         at: Tensor,
         board: Board,
-        take: Callable[[Tensor, Rows, str], None],
+        take: Take,
         warm: Tensor | None,
     ) -> None:
         start = board.points[step.start] if step.start is not None else warm
@@ -167,15 +169,36 @@ class Examination:
     def _prove(self) -> None:
         """The certificates, on what no attack has broken."""
         for name in self.bounds:
+            if name == AUTO:
+                self._decide(self.threat, self.ledger, self._take_bound, self._take_attack)
+                continue
             at = (self.ledger.outcome == Outcome.UNDECIDED).nonzero().flatten()
             take = partial(self._take_bound, name=name)
             self._stage(self._bound(name, self.threat), at, take)
 
+    def _decide(
+        self,
+        threat: Threat,
+        ledger: Ledger,
+        take_bound: Take,
+        take_attack: Take,
+    ) -> None:
+        """The steps of `auto`, on the examples that are undecided in the ledger."""
+        assert self.graph is not None
+        moves = Auto().moves(ledger, self.frozen, self.graph, threat, self.seed)
+        for move in moves:
+            take = take_bound if move.kind == "bound" else take_attack
+
+            def named(at: Tensor, rows: Rows, take: Take = take, name: str = move.name) -> None:
+                take(at, rows, name)
+
+            self._stage(move.stage, move.at, named)
+
     def _bounds_pay(self) -> bool:
         """Whether certificates come first: what they would save on a sample, in passes of the
         protocol, is more than they cost."""
-        if not self.bounds:
-            return False
+        if not self.bounds or self.bounds[0] == AUTO:
+            return bool(self.bounds)
         at = torch.arange(min(_SAMPLE, len(self.data)))
         board = Board(self.ledger, self.threat, self.classes, {}, {})
         listed = self.protocol.steps(board) if not self.protocol.adaptive else ()
@@ -188,15 +211,23 @@ class Examination:
     def _at_radius(self, threat: Threat, radius: float) -> None:
         """One further radius: bounds and attacks on what still stands there."""
         sweep = self.sweep
+        ledger = sweep.ledger_at(radius)
+
+        def proved(at: Tensor, rows: Rows, name: str) -> None:
+            ledger.take_bound(at, rows["bound"], name)
+            sweep.take_bound(at, rows, radius)
+
+        def both(at: Tensor, rows: Rows, name: str) -> None:
+            ledger.take_attack(at, attack_result(rows), name)
+            sweep.take_attack(at, rows, f"{name}@{threat.text}")
+
         for name in self.bounds:
+            if name == AUTO:
+                self._decide(threat, ledger, proved, both)
+                continue
             at = sweep.stands(radius).nonzero().flatten()
             self._stage(self._bound(name, threat), at, partial(sweep.take_bound, radius=radius))
         ledger = sweep.ledger_at(radius)
-
-        def both(at: Tensor, rows: Rows, method: str) -> None:
-            ledger.take_attack(at, attack_result(rows), method)
-            sweep.take_attack(at, rows, f"{method}@{threat.text}")
-
         warm = sweep.best if isinstance(self.protocol, Listed) else None
         self._attack(threat, ledger, both, warm)
 
@@ -205,7 +236,7 @@ class Examination:
         not hold yet; takes all its rows, where processes wait for each other also the others'."""
         report: dict[str, Any] = {
             "stage": stage.name,
-            "bound": isinstance(stage, Bound),
+            "bound": isinstance(stage, Bound | Prove),
             "examples": 0,
             "forwards": 0,
             "backwards": 0,

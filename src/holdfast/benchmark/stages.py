@@ -94,7 +94,8 @@ class Bound:
             spec = margin_rows(y, self.graph.output_shape[0])
             bounds = self.method.bound(self.graph, x, self.threat.rows(padded), spec)
             lower = bounds.lower.amin(dim=1)[: len(rows)]
-            lower = torch.where(lower.isfinite(), lower, torch.full_like(lower, -torch.inf))
+            proof = lower.isfinite() & (not bounds.estimate)
+            lower = torch.where(proof, lower, torch.full_like(lower, -torch.inf))
             emit(rows, _on_cpu({"bound": lower}) | clock.share(len(rows)))
 
 

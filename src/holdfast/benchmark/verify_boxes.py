@@ -1,19 +1,17 @@
-"""Sets of inputs given by their ends, and how a box is cut in two.
+"""Sets of inputs given by their ends, and their bounds by any method of the catalogue.
 
-    B = { x : l <= x <= u },    sup_B <v, x> = sum_i max(v_i l_i, v_i u_i)
-
-A cut halves one side, so that both halves together are the box, in floating point as well. The side
-is the one along which a linear model of the property varies most, |g_i| (u_i - l_i), with |g| the
-mean absolute gradient of the open constraint over a few points of the box: one point alone cut 4
-times as many boxes on networks of six layers. Where the gradient vanishes, the widest is cut.
-
-Source: Wang et al. 2018, arXiv 1804.10829, sec 4.2 (ReluVal: split by gradient times width).
+B = { x : l <= x <= u },    sup_B <v, x> = sum_i max(v_i l_i, v_i u_i)
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from holdfast.certify.graph import Graph
+from holdfast.certify.rounding import Box
+from holdfast.core.results import Bounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,54 +42,53 @@ class InputBox:
         return ((x_adv >= lower) & (x_adv <= upper)).flatten(1).all(dim=1)
 
 
-@dataclass(frozen=True, eq=False)
-class Boxes:
-    """Boxes of flat inputs, float64, (N, n) each."""
+class Bounding(Protocol):
+    """A method that bounds rows of the outputs over a box."""
 
-    lower: Tensor
-    upper: Tensor
-
-    def __getitem__(self, which: Tensor | slice) -> "Boxes":
-        """Some of the boxes."""
-        return Boxes(self.lower[which], self.upper[which])
-
-    @property
-    def center(self) -> Tensor:
-        """A point of each box."""
-        return ((self.lower + self.upper) / 2).clamp(self.lower, self.upper)
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return len(self.lower)
-
-    def joined(self, other: "Boxes") -> "Boxes":
-        """These and others."""
-        lower, upper = (self.lower, other.lower), (self.upper, other.upper)
-        return Boxes(torch.cat(lower), torch.cat(upper))
+    def bound(self, model: Graph, x: Tensor, threat: InputBox, spec: Tensor) -> Bounds:
+        """Bounds on spec @ outputs over the threat around x."""
+        ...
 
 
-def divisible(boxes: Boxes) -> Tensor:
-    """Whether a side has a number strictly between its ends, (N, n)."""
-    middle = (boxes.lower + boxes.upper) / 2
-    return (middle > boxes.lower) & (middle < boxes.upper)
-
-
-def halves(boxes: Boxes, slope: Tensor, scale: Tensor) -> Boxes:
-    """Both halves of each box, (2 N, n).
+class Bounded:
+    """Boxes whose outputs any method bounds; it says nothing of where they should be cut.
 
     Args:
-        boxes: each with a side that is `divisible`.
-        slope: (N, n), how fast the open constraint changes along each side; signs do not matter.
-        scale: (n,), the sides of the first box of all, to which widths are compared where the
-            slope vanishes.
+        method: of the bounds.
+        graph: its outputs are the rows that are wanted.
     """
-    width, possible = boxes.upper - boxes.lower, divisible(boxes)
-    change = (slope.abs() * width).where(possible, 0.0)
-    shares = width / scale.where(scale > 0, 1.0)
-    steep = change.amax(dim=1, keepdim=True) > 0
-    score = torch.where(steep, change, shares).where(possible, -1.0)
-    side = score.argmax(dim=1, keepdim=True)
-    middle = ((boxes.lower + boxes.upper) / 2).gather(1, side)
-    left = Boxes(boxes.lower, boxes.upper.scatter(1, side, middle))
-    return left.joined(Boxes(boxes.lower.scatter(1, side, middle), boxes.upper))
+
+    def __init__(self, method: Bounding, graph: Graph):
+        self.method, self.graph = method, graph
+        self.sound = True
+
+    def __call__(self, box: Box, known: Box | None = None) -> "BoundedBoxes":
+        """The bounds of boxes (N, n)."""
+        del known
+        lower, upper = (end.reshape(-1, *self.graph.input_shape) for end in box)
+        x = ((lower + upper) / 2).clamp(lower, upper)
+        spec = torch.eye(*self.graph.output_shape * 2, dtype=lower.dtype, device=lower.device)
+        bounds = self.method.bound(self.graph, x, InputBox(lower, upper), spec)
+        self.sound = self.sound and bounds.sound
+        return BoundedBoxes(bounds.lower, box.lower.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class BoundedBoxes:
+    """Bounds (N, R) without slopes."""
+
+    lower: Tensor
+    inputs: int
+
+    @property
+    def known(self) -> Box:
+        """Nothing is handed on."""
+        return Box(self.lower[:, :0], self.lower[:, :0])
+
+    def outputs(self) -> tuple[Tensor, Tensor]:
+        """The bounds, and no slopes."""
+        return self.lower, self.lower.new_zeros(*self.lower.shape, self.inputs)
+
+    def above(self, number: Tensor, row: Tensor) -> Tensor:
+        """No slopes."""
+        return self.lower.new_zeros(len(row), self.inputs)

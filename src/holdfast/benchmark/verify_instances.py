@@ -1,172 +1,129 @@
-"""Many verification queries from a list, with a journal: the benchmark of a competition.
+"""Many verification queries from a list, shared by processes, with a journal.
 
-A list is a file of comma-separated rows `network,property,timeout`, as in the competitions, or one
-with a header that names `network`, `property`, `timeout_s` and, where it is known, `verdict`. Paths
-are relative to the list. Every decided row is written down at once; a second call goes on after the
-last one. Counterexamples are kept in the form of the competition.
-
-Source: Bak, Liu, Johnson 2021, arXiv 2109.00498 (VNN-COMP 2021: lists, cactus plots).
+Every answered row is written down at once; a later call on the same folder goes on with what is
+left. A counterexample is replayed (`replay.py`) and kept in the form of the competition. Processes
+take queries one by one, first come, first served, since some take a thousand times as long as
+others; which process answers changes no answer but those that are a matter of time.
 """
 
-import csv
-import gzip
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from holdfast.benchmark.verify import Bounding, Splitting, VerifyResult, verify
-from holdfast.benchmark.verify_attack import BoxDescent, Falsifier
-from holdfast.certify.interval import Interval
+from holdfast.benchmark.instances import Instance, InstanceRow, InstanceTable, read_instances
+from holdfast.benchmark.replay import Replay, replay
+from holdfast.benchmark.verify import Splitting, VerifyResult, verify
+from holdfast.benchmark.verify_attack import Falsifier
+from holdfast.benchmark.verify_boxes import Bounding
 from holdfast.certify.onnx_reader import read_onnx
 from holdfast.certify.vnnlib import counterexample_text, read_vnnlib
-from holdfast.core.errors import HoldfastError, InputError
+from holdfast.core.errors import HoldfastError, described, shorten
 from holdfast.core.recipes import content_hash
 from holdfast.core.results import Verdict
 from holdfast.runs.atomic import write_text
+from holdfast.runs.claims import Claims
+from holdfast.runs.executors import Shard, run_jobs
 from holdfast.runs.journal import Journal
 
-_HEADER = ("network", "property", "timeout_s", "verdict")
-_WORDS = tuple(Verdict)
-_METHODS = ("", "attack", "search", "bound")
-_INTERVAL, _SPLITTING, _DESCENT = Interval(), Splitting(), BoxDescent()
+_VERDICTS = tuple(Verdict)
+_LONGEST = 64  # bytes of a text in the journal
+Listener = Callable[[InstanceRow], None]
 
 
 @dataclass(frozen=True)
-class Instance:
-    """One query of a list.
+class Answer:
+    """An answer with its evidence.
 
     Args:
-        network: path of the ONNX file as in the list.
-        property: path of the VNN-LIB file as in the list.
-        timeout: seconds.
-        expected: the agreed verdict, or None where it is not known.
+        row: for the table.
+        result: of `verify`; None where the query could not be asked.
+        replay: of the counterexample, or None.
     """
 
-    network: str
-    property: str
-    timeout: float
-    expected: Verdict | None = None
+    row: InstanceRow
+    result: VerifyResult | None = None
+    replay: Replay | None = None
+
+    @property
+    def counterexample(self) -> str:
+        """The counterexample in the form of the competition; empty without one."""
+        return "" if self.replay is None else counterexample_text(self.replay.x, self.replay.output)
 
 
-@dataclass(frozen=True)
-class InstanceRow:
-    """The answer to one query.
+def answer_query(
+    instance: Instance,
+    root: str | Path,
+    *,
+    number: int = 0,
+    timeout: float | None = None,
+    load: Callable[..., Any] = read_onnx,
+    **options: Any,
+) -> Answer:
+    """Reads the files of a query, decides it, and replays a counterexample.
 
     Args:
-        instance: the query.
-        verdict: the answer.
-        seconds: what it took, without reading the files.
-        boxes: how many boxes were bounded.
-        method: what decided, as in `VerifyResult`.
-        proved: whether rounding is accounted for.
-        problem: why the query could not be asked; empty if it was.
-    """
-
-    instance: Instance
-    verdict: Verdict
-    seconds: float = 0.0
-    boxes: int = 0
-    method: str = ""
-    proved: bool = False
-    problem: str = ""
-
-    @property
-    def decided(self) -> bool:
-        """Whether the answer is yes or no."""
-        return self.verdict in (Verdict.HOLDS, Verdict.VIOLATED)
-
-    @property
-    def contradicts(self) -> bool:
-        """Whether the answer is decided, and other than the agreed one."""
-        agreed = self.instance.expected
-        return self.decided and agreed is not None and agreed is not self.verdict
-
-
-@dataclass(frozen=True)
-class InstanceTable:
-    """All answers, in the order of the list."""
-
-    rows: tuple[InstanceRow, ...]
-
-    def count(self, verdict: Verdict) -> int:
-        """How many answers are of this kind."""
-        return sum(row.verdict is verdict for row in self.rows)
-
-    @property
-    def contradictions(self) -> tuple[InstanceRow, ...]:
-        """The answers that differ from the agreed ones; there should be none."""
-        return tuple(row for row in self.rows if row.contradicts)
-
-    def cactus(self) -> list[tuple[int, float]]:
-        """How many queries are decided within how many seconds each: points of a cactus plot."""
-        times = sorted(row.seconds for row in self.rows if row.decided)
-        return list(enumerate(times, start=1))
-
-    def columns(self) -> dict[str, list[object]]:
-        """The answers as plain columns, for a table."""
-        agreed = [row.instance.expected for row in self.rows]
-        return {
-            "network": [row.instance.network for row in self.rows],
-            "property": [row.instance.property for row in self.rows],
-            "expected": [each.value if each else "" for each in agreed],
-            "verdict": [row.verdict.value for row in self.rows],
-            "proved": [row.proved for row in self.rows],
-            "method": [row.method for row in self.rows],
-            "boxes": [row.boxes for row in self.rows],
-            "seconds": [row.seconds for row in self.rows],
-            "problem": [row.problem for row in self.rows],
-        }
-
-
-def read_instances(path: str | Path) -> list[Instance]:
-    """The queries of a list, which may be compressed (`.gz`).
+        root: where the paths of the query begin.
+        number: of the row.
+        timeout: seconds at most; None takes those of the query.
+        load: reads a network.
+        options: those of `verify`.
 
     Raises:
-        InputError: the list cannot be read; the message names the line.
+        HoldfastError: a file that cannot be read, an operator without a rule.
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-    except (OSError, EOFError, UnicodeDecodeError) as cause:
-        problem = f"cannot be read ({type(cause).__name__})"
-        raise InputError("instances", str(path), problem, "give a list of queries") from cause
-    lines = [(i, row) for i, row in enumerate(csv.reader(StringIO(text)), start=1) if row]
-    names: tuple[str, ...] = _HEADER
-    if lines and "network" in lines[0][1]:
-        names = tuple(lines.pop(0)[1])
-    return [_instance(dict(zip(names, row, strict=False)), f"{path.name}:{i}") for i, row in lines]
+    seconds = instance.timeout if timeout is None else min(timeout, instance.timeout)
+    network = Path(root) / instance.network
+    asked = read_vnnlib(Path(root) / instance.property)
+    graph = load(network, order_only=asked.compares)
+    found = verify(graph, asked, timeout=seconds, **options)
+    again = None
+    if found.counterexample is not None:
+        again = replay(network, graph, asked, found.counterexample)
+    row = InstanceRow(
+        instance,
+        found.verdict,
+        number,
+        found.seconds,
+        found.boxes,
+        found.method,
+        found.proved,
+        found.lower,
+        again.executor if again else "",
+        again.confirmed if again else None,
+    )
+    return Answer(row, found, again)
 
 
-def _instance(fields: dict[str, str], where: str) -> Instance:
-    try:
-        expected = fields.get("verdict", "").strip()
-        return Instance(
-            fields["network"].strip(),
-            fields["property"].strip(),
-            float(fields["timeout_s"]),
-            Verdict(expected) if expected else None,
-        )
-    except (KeyError, ValueError) as cause:
-        remedy = f"write {','.join(_HEADER)}, the verdict being one of holds, violated or nothing"
-        raise InputError("instances", where, f"is no query ({cause})", remedy) from cause
+@dataclass(frozen=True)
+class _Task:
+    """What every process is told."""
+
+    path: Path
+    folder: Path
+    stage: str
+    numbers: tuple[int, ...]
+    timeout: float | None
+    options: dict[str, Any] = field(default_factory=dict)
+    on_row: Listener | None = None
 
 
 def verify_instances(
     path: str | Path,
     *,
     folder: str | Path,
+    jobs: int = 1,
     timeout: float | None = None,
-    falsifier: Falsifier = _DESCENT,
-    bound: Bounding = _INTERVAL,
-    splitting: Splitting = _SPLITTING,
+    falsifier: Falsifier | None = None,
+    bound: Bounding | None = None,
+    splitting: Splitting | None = None,
     seed: int = 0,
+    limit: int | None = None,
     select: Callable[[Instance], bool] = lambda instance: True,
-    on_row: Callable[[InstanceRow], None] = lambda row: None,
+    on_row: Listener | None = None,
 ) -> InstanceTable:
     """The answers to the queries of a list.
 
@@ -174,10 +131,13 @@ def verify_instances(
         path: of the list.
         folder: for the journal and the counterexamples. What it holds of the same list and the same
             settings is not computed again.
+        jobs: processes of this machine, each with one thread if there are several.
         timeout: seconds of a query at most; None takes those of the list.
-        falsifier: as in `verify`, and so are `bound`, `splitting` and `seed`.
-        select: which queries are wanted.
-        on_row: called with each answer, also with those of the journal.
+        falsifier: as in `verify`, and so are `bound`, `splitting` and `seed`; None is its default.
+        limit: the first so many queries.
+        select: which of them are wanted.
+        on_row: called with each answer, those of the journal first; with several jobs a function of
+            a module, called in the process that answers.
 
     Guarantee: a query that cannot be asked (a file that is missing, an operator without a rule) is
         `unknown` with its problem, and is asked again by the next call.
@@ -185,83 +145,117 @@ def verify_instances(
     Raises:
         InputError: the list cannot be read.
     """
-    instances = read_instances(path)
-    settings = [repr(each) for each in (falsifier, bound, splitting, seed, timeout, instances)]
-    stage = f"verify-{content_hash(settings)}"
-    root = Path(path).parent
+    instances = read_instances(path)[:limit]
+    given = {"falsifier": falsifier, "bound": bound, "splitting": splitting}
+    options = {name: each for name, each in given.items() if each is not None} | {"seed": seed}
+    stage = f"verify-{content_hash([repr(options), timeout, repr(instances)])}"
+    numbers = tuple(i for i, instance in enumerate(instances) if select(instance))
+    task = _Task(Path(path), Path(folder), stage, numbers, timeout, options, on_row)
+    done = _finished(task, instances)
+    for number in numbers:
+        if number in done and on_row is not None:
+            on_row(done[number])
+    claims(folder).clear()
+    try:
+        parts = run_jobs(_share, (task,), jobs)
+    finally:
+        claims(folder).clear()
+    rows = done | {row.number: row for part in parts for row in part}
+    return InstanceTable(tuple(rows[number] for number in numbers))
+
+
+def claims(folder: str | Path) -> Claims:
+    """Which queries are taken by which process."""
+    return Claims(Path(folder) / "claims")
+
+
+def counterexample_file(folder: str | Path, number: int) -> Path:
+    """Where the counterexample of a query is kept."""
+    return Path(folder) / "counterexamples" / f"{number:04d}.txt"
+
+
+def _share(task: _Task) -> list[InstanceRow]:
+    """The answers of one process to the queries that it takes."""
+    instances, shard = read_instances(task.path), Shard.current()
+    done, taken = _finished(task, instances), claims(task.folder)
     load = lru_cache(maxsize=2)(read_onnx)
-
-    def answer(number: int, instance: Instance) -> InstanceRow:
-        seconds = instance.timeout if timeout is None else min(timeout, instance.timeout)
-        try:
-            graph, asked = load(root / instance.network), read_vnnlib(root / instance.property)
-            result = verify(
-                graph,
-                asked,
-                timeout=seconds,
-                falsifier=falsifier,
-                bound=bound,
-                splitting=splitting,
-                seed=seed,
-            )
-        except HoldfastError as error:
-            return InstanceRow(instance, Verdict.UNKNOWN, problem=str(error))
-        _keep(Path(folder), number, result)
-        return _row(instance, result)
-
     rows = []
-    with Journal(Path(folder) / "journal", every=1) as journal:
-        done = _finished(journal, stage, instances)
-        for number, instance in enumerate(instances):
-            if not select(instance):
+    with Journal(task.folder / "journal", rank=shard.rank, every=1) as journal:
+        for number in task.numbers:
+            if number in done or not (shard.world == 1 or taken.take(number)):
                 continue
-            row = done[number] if number in done else answer(number, instance)
-            if number not in done and not row.problem:
-                journal.append(stage, _columns(number, row))
+            row = _answered(task, instances[number], number, load)
+            if not row.problem:
+                journal.append(task.stage, _columns(row))
             rows.append(row)
-            on_row(row)
-    return InstanceTable(tuple(rows))
+            if task.on_row is not None:
+                task.on_row(row)
+    return rows
 
 
-def _row(instance: Instance, result: VerifyResult) -> InstanceRow:
-    return InstanceRow(
-        instance, result.verdict, result.seconds, result.boxes, result.method, result.proved
-    )
+def _answered(
+    task: _Task, instance: Instance, number: int, load: Callable[..., Any]
+) -> InstanceRow:
+    """The answer to one query, its counterexample on the disk."""
+    root = task.path.parent
+    try:
+        found = answer_query(
+            instance, root, number=number, timeout=task.timeout, load=load, **task.options
+        )
+    except HoldfastError as error:
+        return InstanceRow(instance, Verdict.UNKNOWN, number, problem=str(error))
+    except Exception as error:  # a fault in one query must not cost the answers to the others
+        problem = f"fault: {type(error).__name__}: {shorten(described(str(error)))}"
+        return InstanceRow(instance, Verdict.UNKNOWN, number, problem=problem)
+    if found.counterexample:
+        write_text(counterexample_file(task.folder, number), f"{found.counterexample}\n")
+    return found.row
 
 
-def _keep(folder: Path, number: int, result: VerifyResult) -> None:
-    """Writes the counterexample, if there is one."""
-    if result.counterexample is not None and result.output is not None:
-        text = counterexample_text(result.counterexample, result.output)
-        write_text(folder / "counterexamples" / f"{number:04d}.txt", f"{text}\n")
-
-
-def _columns(number: int, row: InstanceRow) -> dict[str, torch.Tensor]:
+def _columns(row: InstanceRow) -> dict[str, torch.Tensor]:
     """The row of the journal."""
+    confirmed = -1 if row.confirmed is None else int(row.confirmed)
     return {
-        "index": torch.tensor([number]),
-        "verdict": torch.tensor([_WORDS.index(row.verdict)]),
+        "index": torch.tensor([row.number]),
+        "verdict": torch.tensor([_VERDICTS.index(row.verdict)]),
         "seconds": torch.tensor([row.seconds], dtype=torch.float64),
         "boxes": torch.tensor([row.boxes]),
-        "method": torch.tensor([_METHODS.index(row.method)]),
+        "method": _encoded(row.method),
         "proved": torch.tensor([row.proved]),
+        "lower": torch.tensor([row.lower], dtype=torch.float64),
+        "replayed": _encoded(row.replayed),
+        "confirmed": torch.tensor([confirmed]),
     }
 
 
-def _finished(
-    journal: Journal, stage: str, instances: Sequence[Instance]
-) -> dict[int, InstanceRow]:
+def _encoded(text: str) -> torch.Tensor:
+    """A short text as bytes (1, 64)."""
+    return torch.tensor([list(text.encode()[:_LONGEST].ljust(_LONGEST))], dtype=torch.uint8)
+
+
+def _decoded(numbers: Sequence[int]) -> str:
+    return bytes(numbers).decode(errors="replace").rstrip()
+
+
+def _finished(task: _Task, instances: Sequence[Instance]) -> dict[int, InstanceRow]:
     """The answers that the journal holds, by number."""
-    found = journal.read(stage) or {"index": torch.zeros(0, dtype=torch.int64)}
+    found = Journal(task.folder / "journal").read(task.stage)
+    if found is None:
+        return {}
     plain = {name: values.tolist() for name, values in found.items()}
     return {
         number: InstanceRow(
             instances[number],
-            _WORDS[plain["verdict"][i]],
+            _VERDICTS[plain["verdict"][i]],
+            number,
             plain["seconds"][i],
             plain["boxes"][i],
-            _METHODS[plain["method"][i]],
+            _decoded(plain["method"][i]),
             plain["proved"][i],
+            plain["lower"][i],
+            _decoded(plain["replayed"][i]),
+            None if plain["confirmed"][i] < 0 else bool(plain["confirmed"][i]),
         )
         for i, number in enumerate(plain["index"])
+        if number in task.numbers
     }

@@ -1,5 +1,8 @@
 """Scalar operations with a bend that is not flat, or with a smooth S: leaky ReLU, sigmoid, tanh.
 
+Each class is all that the room knows of its operation: the value, the interval, the lines, and by
+`captured` the names under which an exported program calls it.
+
 A leaky ReLU is convex or concave, so its image of [l, u] lies between its values at l, u and, where
 the interval holds it, at 0; with slope -1 it is |x|. An S-shaped operation rises, so it maps ends
 to ends.
@@ -12,18 +15,24 @@ Source: Liu 2022, sec 3.1.2 (any monotone activation).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from holdfast.certify.calls import Call
 from holdfast.certify.constants import Values
-from holdfast.certify.ops import Monotone, Op
+from holdfast.certify.lines import Lines
+from holdfast.certify.ops import Monotone, Op, Scalar
+from holdfast.certify.piecewise_lines import bent_lines
 from holdfast.certify.rounding import Box, radius
+from holdfast.certify.rules import captured
+from holdfast.certify.smooth_lines import ARCTAN, SIGMOID, TANH, Curve, s_lines, touching
 
 
 @dataclass(frozen=True)
-class LeakyReLU(Op):
+class LeakyReLU(Scalar):
     """x where x is positive, slope x elsewhere; |x| for slope -1."""
 
     slope: float
@@ -43,6 +52,28 @@ class LeakyReLU(Op):
             return result
         return _outward(result)
 
+    def lines(self, box: Box, *, adaptive: bool = True, slope: Tensor | None = None) -> Lines:
+        """The chord, and a line through zero."""
+        return bent_lines(self.slope, box, adaptive=adaptive, slope=slope)
+
+    def first_slope(self, box: Box) -> Tensor:
+        """1 where the interval reaches farther to the right."""
+        return (box.upper > -box.lower).to(box.lower)
+
+    def undecided(self, box: Box) -> Tensor:
+        """Where the sign is open."""
+        return ~((box.lower >= 0) | (box.upper <= 0))
+
+
+@captured("leaky_relu")
+def _leaky_relu(call: Call) -> tuple[Op, ...]:
+    return (LeakyReLU(float(call["negative_slope"])),)
+
+
+@captured("abs")
+def _absolute(call: Call) -> tuple[Op, ...]:
+    return (LeakyReLU(-1.0),)
+
 
 def _outward(box: Box) -> Box:
     """The box, each end moved by what a product or an elementary function may have rounded."""
@@ -50,7 +81,7 @@ def _outward(box: Box) -> Box:
     return Box(lower - radius(1, lower.abs()), upper + radius(1, upper.abs()))
 
 
-class SShaped(Monotone):
+class SShaped(Monotone, Scalar):
     """A smooth rising function, convex up to zero and concave from there, that saturates.
 
     Its values lie between `floor` and `ceiling`, and op(x) + op(-x) is `floor + ceiling`.
@@ -58,6 +89,7 @@ class SShaped(Monotone):
 
     floor: float
     ceiling: float
+    curve: ClassVar[Curve]
 
     def interval(self, boxes: Sequence[Box], values: Values, *, rigorous: bool) -> Box:
         """Both ends, widened by what the elementary function may be off."""
@@ -67,37 +99,55 @@ class SShaped(Monotone):
         lower, upper = _outward(box)
         return Box(lower.clamp(min=self.floor), upper.clamp(max=self.ceiling))
 
+    def lines(self, box: Box, *, adaptive: bool = True, slope: Tensor | None = None) -> Lines:
+        """Tangents and chords."""
+        return s_lines(self.curve, box, adaptive=adaptive, slope=slope)
 
+    def first_slope(self, box: Box) -> Tensor:
+        """Where the adaptive lines touch."""
+        return touching(box)
+
+    def undecided(self, box: Box) -> Tensor:
+        """Everywhere but at a point."""
+        return ~(box.lower == box.upper)
+
+
+@captured("sigmoid")
 @dataclass(frozen=True)
 class Sigmoid(SShaped):
     """1 / (1 + exp(-x))."""
 
     floor = 0.0
     ceiling = 1.0
+    curve = SIGMOID
 
     def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
         """The logistic function."""
         return inputs[0].sigmoid()
 
 
+@captured("tanh")
 @dataclass(frozen=True)
 class Tanh(SShaped):
     """(exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
 
     floor = -1.0
     ceiling = 1.0
+    curve = TANH
 
     def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
         """The hyperbolic tangent."""
         return inputs[0].tanh()
 
 
+@captured("atan")
 @dataclass(frozen=True)
 class Arctan(SShaped):
     """The arc tangent."""
 
     floor = -1.5707963267948968  # just outside of -pi/2
     ceiling = 1.5707963267948968
+    curve = ARCTAN
 
     def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
         """The arc tangent."""

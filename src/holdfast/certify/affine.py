@@ -251,3 +251,35 @@ class Shift(Affine):
     def terms(self, values: Values) -> int:
         """One."""
         return 1
+
+
+@dataclass(frozen=True)
+class Padding(Affine):
+    """Padding of the last axes by a constant number.
+
+    Args:
+        number: what stands in the padding.
+        pads: before and after each axis, the last axis first; negative ones cut off.
+        shape: of the input, without the batch axis.
+    """
+
+    number: Constant
+    pads: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def linear(self, x: Tensor, values: Values) -> Tensor:
+        """The input padded with zeros."""
+        return F.pad(x, self.pads)
+
+    def absolute(self, x: Tensor, values: Values) -> Tensor:
+        """The same."""
+        return F.pad(x, self.pads)
+
+    def offset(self, values: Values) -> Tensor:
+        """The number in the padding, zero elsewhere."""
+        number = values.floating(self.number)
+        return F.pad(number.new_zeros(self.shape), self.pads, value=1.0) * number
+
+    def terms(self, values: Values) -> int:
+        """One."""
+        return 1

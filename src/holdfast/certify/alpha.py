@@ -20,11 +20,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.certify.backward import Region, Relaxed, lower
+from holdfast.certify.backward import Relaxed, lower
 from holdfast.certify.linear import Linear
 from holdfast.certify.relaxation import Lines, first_slope, lines_of
-from holdfast.certify.rounding import Box
-from holdfast.certify.rows import Dense, Memo, Rows
+from holdfast.certify.rows import Dense, Memo
 from holdfast.certify.schedule import Inner, Known, pieces
 from holdfast.core.recipes import Count, Fraction, Positive, hyperparameters
 
@@ -48,6 +47,7 @@ class AlphaCrown(Linear):
     step_size: Positive = 0.1
     decay: Fraction = 0.98
     _inner: ClassVar[Inner] = "adaptive"
+    _deployable: ClassVar[bool] = True
 
     def _final(self, known: Known, rows: Tensor, image: Tensor) -> Tensor:
         """Lower bounds (N,) of a list of rows (N, K): CROWN's, and where not positive better."""
@@ -100,10 +100,7 @@ class Separate:
     @classmethod
     def of(cls, relaxed: Relaxed, image: Tensor) -> "Separate":
         """The tables of each row's image (N,)."""
-        boxes = [Box(*(end[image] for end in box)) for box in relaxed.boxes]
-        region = _ByRow(relaxed.region, image)
-        sizes = {place: size[image] for place, size in relaxed.sizes.items()}
-        return cls(replace(relaxed, boxes=boxes, region=region, sizes=sizes, selections={}))
+        return cls(relaxed.chosen(image))
 
     def first_slopes(self) -> dict[int, Tensor]:
         """The slopes of the adaptive lines, by place, to be optimised."""
@@ -123,15 +120,3 @@ class Separate:
         image = torch.arange(len(rows.values), device=rows.values.device)
         free = replace(self.relaxed, lines=lines, memo=Memo())
         return lower(free, rows, image, len(self.relaxed.graph.nodes) - 1)
-
-
-@dataclass(frozen=True, eq=False)
-class _ByRow:
-    """A region whose images are the rows of a list."""
-
-    region: Region
-    image: Tensor
-
-    def ends(self, rows: Rows, image: Tensor, *, both: bool) -> tuple[Tensor, Tensor | None]:
-        """The ends over the set of each row's image."""
-        return self.region.ends(rows, self.image[image], both=both)

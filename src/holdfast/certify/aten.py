@@ -1,8 +1,9 @@
-"""The table from the operations of an exported program to those of a graph.
+"""The rules of linear, piecewise linear and moving operations, entered into `rules.RULES`.
 
-`RULES` maps the base name of an ATen operation (without overload, in-place underscore dropped) to a
-function that reads the call and returns the chain of operations it stands for; an empty chain means
-that the value is passed on unchanged. Whatever is not in the table cannot be captured.
+A rule reads a call of an exported program and returns the chain of operations that it stands for.
+The smooth and bent activations have theirs beside their classes (`activations.py`).
+
+Source: the schemas of ATen.
 """
 
 import math
@@ -12,18 +13,19 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from holdfast.certify.activations import Arctan, LeakyReLU, Sigmoid, Tanh
+import holdfast.certify.activations  # noqa: F401  (enters its rules)
 from holdfast.certify.affine import (
     BatchNorm,
     Convolution,
     Linear,
+    Padding,
     Scale,
     Shift,
     TransposedConvolution,
 )
 from holdfast.certify.calls import Call, Data
 from holdfast.certify.constants import Constant
-from holdfast.certify.ops import Op
+from holdfast.certify.rules import RULES, Chain, Rule, captured
 from holdfast.certify.selections import Maximum, MaxPool, Minimum
 from holdfast.certify.structural import (
     Add,
@@ -36,8 +38,7 @@ from holdfast.certify.structural import (
     Subtract,
 )
 
-Chain = tuple[Op, ...]
-Rule = Callable[[Call], Chain]
+__all__ = ["CASTS", "RULES", "VIEWS"]
 
 _AVERAGE: dict[int, Any] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 _ADAPTIVE = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
@@ -243,9 +244,13 @@ def _concatenate(call: Call) -> Chain:
 
 
 def _pad(call: Call) -> Chain:
-    if call.arguments.get("mode", "constant") != "constant" or call["value"] not in (None, 0, 0.0):
-        call.refuse("only zero padding is supported")
-    return (Structural(F.pad, (tuple(call["pad"]),)),)
+    value = call["value"] or 0.0
+    if call.arguments.get("mode", "constant") != "constant" or not math.isfinite(value):
+        call.refuse("only padding by a finite number is supported")
+    pads = tuple(call["pad"])
+    if value:
+        return (Padding(call.intern(float(value)), pads, call.operands[0].shape),)
+    return (Structural(F.pad, (pads,)),)
 
 
 def _relu(call: Call) -> Chain:
@@ -263,10 +268,6 @@ def _clamp(call: Call) -> Chain:
 
 def _hardtanh(call: Call) -> Chain:
     return (Clamp(call["min_val"], call["max_val"]),)
-
-
-def _leaky_relu(call: Call) -> Chain:
-    return (LeakyReLU(float(call["negative_slope"])),)
 
 
 def _hard_sigmoid(call: Call) -> Chain:
@@ -298,7 +299,7 @@ def _limit(call: Call) -> Constant:
 CASTS = ("to", "_to_copy", "type_as")
 """Operations that only change a type; the walk refuses types of less than single precision."""
 
-RULES: dict[str, Rule] = {
+_TABLE: dict[str, Rule] = {
     "linear": _linear,
     "conv1d": _convolution(1),
     "conv2d": _convolution(2),
@@ -318,11 +319,6 @@ RULES: dict[str, Rule] = {
     "neg": lambda call: (Negate(),),
     "relu": _relu,
     "relu6": lambda call: (Clamp(0.0, 6.0),),
-    "leaky_relu": _leaky_relu,
-    "abs": lambda call: (LeakyReLU(-1.0),),
-    "sigmoid": lambda call: (Sigmoid(),),
-    "tanh": lambda call: (Tanh(),),
-    "atan": lambda call: (Arctan(),),
     "hardsigmoid": _hard_sigmoid,
     "hardtanh": _hardtanh,
     "clamp": _clamp,
@@ -357,6 +353,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(CASTS, _pass_on),
     **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout"), _dropout),
 }
+for _name, _made in _TABLE.items():
+    captured(_name)(_made)
 
 VIEWS = frozenset(
     ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "permute", "transpose")

@@ -9,10 +9,11 @@ what two logits share cancels before absolute values are taken:
 The first layer may use the threat's own support function (the dual norm of the weights for a norm
 ball), which is tighter than its hull unless the threat is a box.
 
-Two modes. `rigorous` computes in float64 and widens every box by an a-priori bound on the rounding
-error (`rounding.py`): a positive lower bound is a proof for the network over the real numbers.
-`fast` computes in the dtype of x and is not a proof. For training, `interval_logits` and
-`interval_margins` are differentiable in the module's parameters.
+Three modes. `rigorous` computes in float64 and widens every box by an a-priori bound on the
+rounding error (`rounding.py`): a positive lower bound is a proof for the network over the real
+numbers. `deployed` bounds its forward pass in float32 (`deployed.py`). `fast` computes in the dtype
+of x and is not a proof. For training, `interval_logits` and `interval_margins` are differentiable
+in the module's parameters.
 
 Symbols: [l, u] the box, c its center, r its radius, S the rows of the specification.
 Source: Gowal et al. 2018, arXiv 1810.12715 (elision, training); Liu 2022, sec 3.1.2, Alg. 3.2.
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 
 from holdfast.certify.chains import Forms, Supported, first_run, last_run, rows_box, whole_run
 from holdfast.certify.constants import Values
+from holdfast.certify.deployed import float32_moves
 from holdfast.certify.graph import Graph, capture
 from holdfast.certify.ops import Node
 from holdfast.certify.rounding import Box, plain_kernels, widened_hull
@@ -49,7 +51,8 @@ class Interval:
     """Interval bound propagation.
 
     Args:
-        mode: `rigorous` (float64 less the rounding radius, a proof) or `fast` (dtype of x).
+        mode: `rigorous` (float64 less the rounding radius, a proof), `deployed` (a proof for the
+            forward pass in float32, see `deployed.py`) or `fast` (dtype of x).
         first_layer: `hull` takes the threat's hull; `support` bounds the first linear layer by the
             threat's support function as well, as Liu 2022, Alg. 3.2 does: the same for a box,
             tighter for l2 and l1, at the cost of one linear form of the input per unit of the
@@ -65,7 +68,7 @@ class Interval:
     Source: Gowal et al. 2018; Liu 2022, Alg. 3.2.
     """
 
-    mode: Literal["rigorous", "fast"] = "rigorous"
+    mode: Literal["rigorous", "fast", "deployed"] = "rigorous"
     first_layer: Literal["hull", "support"] = "hull"
 
     def bound(
@@ -97,17 +100,19 @@ class Interval:
         del keys
         graph = model if isinstance(model, Graph) else capture(model, x.shape[1:])
         graph.check_input(x)
-        rigorous = self.mode == "rigorous"
+        rigorous = self.mode != "fast"
         x = x.detach().double() if rigorous else x.detach()
-        rows = checked_rows(spec, graph, len(x)).to(x)
-        with torch.no_grad(), plain_kernels(rigorous and x.is_cuda):
+        rows = checked_rows(spec.detach(), graph, len(x)).to(x)
+        with torch.no_grad(), plain_kernels(rigorous):
             box = hull_box(threat, x, rigorous=rigorous)
             lower, upper = self._bound(graph, box, x, threat, rows)
         cost = {"forwards": 3.0 if rigorous else 2.0}
         return Bounds(lower, upper, sound=rigorous, exact=False, cost=cost)
 
     def _bound(self, graph: Graph, box: Box, x: Tensor, threat: Hulled, rows: Tensor) -> Box:
-        rigorous = self.mode == "rigorous"
+        rigorous = self.mode != "fast"
+        if self.mode == "deployed":
+            return _deployed_rows(graph, box, rows, self.first_layer)
         if self.first_layer == "hull":
             return bound_rows(graph, box, rows, rigorous=rigorous)
         source = Forms(graph, _supported(threat), x, box, rigorous)
@@ -118,9 +123,26 @@ class Interval:
         return bound_rows(graph, box, rows, rigorous=rigorous, known=known)
 
 
+def _deployed_rows(graph: Graph, box: Box, rows: Tensor, first_layer: str) -> Box:
+    """The box of rows @ logits of a float32 forward pass, whose last layer rounds by itself."""
+    if first_layer != "hull":
+        remedy = "use first_layer='hull'"
+        raise InputError("first_layer", first_layer, "is not known to mode='deployed'", remedy)
+
+    def rule(node: Node, inputs: Sequence[Box], values: Values) -> Box:
+        found = node.op.interval(inputs, values, rigorous=True)
+        move = float32_moves(node, inputs, found, values)
+        return found if move is None else Box(found.lower - move, found.upper + move)
+
+    last = graph.walk(box, rule, like=box.lower)[-1]
+    values = graph.constants.bind(box.lower.dtype, box.lower.device)
+    return rows_box([], rows if rows.ndim == 3 else rows.unsqueeze(0), last, values, graph, True)
+
+
 def certified(bounds: Bounds) -> Tensor:
-    """Whether every row is proved positive, (B,); a bound that is not finite proves nothing."""
-    proved = (bounds.lower > 0) & bounds.lower.isfinite()
+    """Whether every row is proved positive, (B,); neither a bound that is not finite nor an
+    estimate proves anything."""
+    proved = (bounds.lower > 0) & bounds.lower.isfinite() & (not bounds.estimate)
     return proved.all(dim=1) & (bounds.lower.shape[1] > 0)
 
 
@@ -240,7 +262,7 @@ def checked_rows(spec: Tensor, graph: Graph, batch: int) -> Tensor:
         found = described(f"a tensor of shape {tuple(spec.shape)}")
         wanted = f"give (R, {classes}) or ({batch}, R, {classes})"
         raise InputError("spec", found, "does not fit the logits", wanted)
-    return spec.detach()
+    return spec
 
 
 def _classes(graph: Graph) -> int:

@@ -17,12 +17,15 @@ Source: Wong and Kolter 2018, arXiv 1711.00851; Weng et al. 2018 (Fast-Lin), arX
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from holdfast.certify.backward import lower
+from holdfast.certify.backward import Relaxed, form, lower
 from holdfast.certify.chains import last_run, rows_box
 from holdfast.certify.graph import Graph, capture
 from holdfast.certify.interval import Hulled, checked_rows
@@ -30,6 +33,7 @@ from holdfast.certify.regions import around
 from holdfast.certify.rounding import plain_kernels
 from holdfast.certify.rows import Dense
 from holdfast.certify.schedule import Inner, Known, Plan, Shared, pieces, relax
+from holdfast.core.errors import InputError
 from holdfast.core.random import Keys
 from holdfast.core.recipes import Range, hyperparameters
 from holdfast.core.results import Bounds
@@ -37,22 +41,46 @@ from holdfast.core.results import Bounds
 _TABLES = 4
 
 
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Rows of a specification over a threat around images, in one arithmetic.
+
+    Args:
+        x: (B, *E).
+        rows: (B, R, K).
+    """
+
+    graph: Graph
+    x: Tensor
+    threat: Hulled
+    rows: Tensor
+    rigorous: bool
+
+    def kernels(self) -> AbstractContextManager[None]:
+        """The kernels that the mode may use."""
+        return plain_kernels(self.rigorous)
+
+
 @hyperparameters
 class Linear:
     """What the linear bounds share; use one of `Dual`, `CROWN`, `CrownIBP`.
 
     Args:
-        mode: `rigorous` (float64 less the rounding radius, a proof) or `fast` (dtype of x).
+        mode: `rigorous` is a proof for the network over the real numbers: float64, or float32
+            where that is enough, less a rounding radius. `deployed` is a proof for its forward pass
+            in float32, whatever the order of its sums (`deployed.py`). `fast` computes in the dtype
+            of x, and is no proof.
         schedule: `cheap` begins with intervals and bounds only what they leave open; `plain` is the
-            textbook's order, which bounds every unit by lines alone.
+            textbook's order, which bounds every unit by lines alone, in float64 unless `fast`.
         memory: bytes that the coefficients of a list of rows may take; more rows go in pieces.
     """
 
-    mode: Literal["rigorous", "fast"] = "rigorous"
+    mode: Literal["rigorous", "fast", "deployed"] = "rigorous"
     schedule: Literal["cheap", "plain"] = "cheap"
-    memory: Annotated[int, Range(ge=1)] = 2**23
+    memory: Annotated[int, Range(ge=1)] = 2**24
     _inner: ClassVar[Inner]
     _fixed: ClassVar[bool] = False
+    _deployable: ClassVar[bool] = False
 
     def bound(
         self,
@@ -82,36 +110,52 @@ class Linear:
             UnsupportedThreat: the threat has no hull, or no support function.
         """
         del keys
+        problem = self.posed(model, x.detach(), threat, spec.detach())
+        found, pulled = [], 0
+        with torch.no_grad(), problem.kernels():
+            for known, rows in self.known(problem):
+                found.append(self.rows(known, rows))
+                pulled += sum(known.rows)
+        lower = torch.cat(found)
+        cost = {"rows": pulled / max(1, len(x))}
+        return Bounds(lower, None, sound=problem.rigorous, exact=False, cost=cost)
+
+    def posed(self, model: nn.Module | Graph, x: Tensor, threat: Hulled, spec: Tensor) -> "Problem":
+        """What is asked for, checked, in the arithmetic of the mode."""
+        if self.mode == "deployed" and not self._deployable:
+            remedy = "use 'rigorous', or Dual, CROWN, CrownIBP or AlphaCrown"
+            raise InputError("mode", self.mode, f"is not known to {type(self).__name__}", remedy)
         graph = model if isinstance(model, Graph) else capture(model, x.shape[1:])
         graph.check_input(x)
-        rigorous = self.mode == "rigorous"
-        x = x.detach().double() if rigorous else x.detach()
-        rows = checked_rows(spec, graph, len(x)).to(x)
-        rows = rows.expand(len(x), *rows.shape[-2:])
-        bounds = rows.new_empty(rows.shape[:2])
-        pulled = 0
-        values = graph.constants.bind(x.dtype, x.device)
-        shared = Shared(values, rigorous)
-        plan = Plan(self._inner, self.schedule == "plain", self.memory)
-        with torch.no_grad(), plain_kernels(rigorous and x.is_cuda):
-            for part in self._groups(graph, x, threat):
-                own = threat.rows(part) if hasattr(threat, "rows") else threat
-                region = around(own, x[part], rigorous=rigorous)
-                known = relax(graph, shared, region, plan)
-                bounds[part] = self._rows(known, rows[part])
-                pulled += sum(known.rows)
-        return Bounds(bounds, None, sound=rigorous, exact=False, cost={"rows": pulled / len(x)})
+        rows = checked_rows(spec, graph, len(x))
+        rigorous = self.mode != "fast"
+        x = x.double() if rigorous else x
+        rows = rows.to(x).expand(len(x), *rows.shape[-2:])
+        return Problem(graph, x, threat, rows, rigorous)
 
-    def _groups(self, graph: Graph, x: Tensor, threat: object) -> list[Tensor]:
+    def known(self, problem: "Problem") -> Iterator[tuple[Known, Tensor]]:
+        """What is known of all nodes, for one group of images after another, and their rows."""
+        x, threat = problem.x, problem.threat
+        values = problem.graph.constants.bind(x.dtype, x.device)
+        shared = Shared(values, problem.rigorous, deployed=self.mode == "deployed")
+        plan = Plan(self._inner, self.schedule == "plain", self.memory)
+        for part in self._groups(problem):
+            own = threat.rows(part) if hasattr(threat, "rows") else threat
+            region = around(own, x[part], rigorous=problem.rigorous)
+            yield relax(problem.graph, shared, region, plan), problem.rows[part]
+
+    def _groups(self, problem: "Problem") -> list[Tensor]:
         """The images in groups whose tables of boxes and lines fit into the memory."""
-        numbers = sum(math.prod(node.shape) for node in graph.nodes)
+        x = problem.x
+        numbers = sum(math.prod(node.shape) for node in problem.graph.nodes)
         size = max(1, self.memory // (_TABLES * numbers * x.element_size()))
         index = torch.arange(len(x), device=x.device)
-        return list(torch.split(index, size if hasattr(threat, "rows") else max(1, len(x))))
+        selects = hasattr(problem.threat, "rows")
+        return list(torch.split(index, size if selects else max(1, len(x))))
 
-    def _rows(self, known: Known, rows: Tensor) -> Tensor:
+    def rows(self, known: Known, rows: Tensor) -> Tensor:
         """Lower bounds (B, R) of the rows of a specification (B, R, K)."""
-        if self.schedule == "plain":
+        if self.schedule == "plain" or self.mode == "deployed":
             found = torch.full_like(rows[:, :, 0], -torch.inf)
         else:
             found = _by_interval(known, rows)
@@ -119,16 +163,48 @@ class Linear:
         known.rows.append(len(image))
         if len(image):
             better = self._final(known, rows[image, row], image)
-            found[image, row] = torch.maximum(found[image, row], better)
+            better = torch.maximum(found[image, row], better)
+            found = found.index_put((image, row), better)
         return found
 
     def _final(self, known: Known, rows: Tensor, image: Tensor) -> Tensor:
         """Lower bounds (N,) of a list of rows (N, K), each of one image."""
         relaxed = known.fixed if self._fixed else known.adaptive
+        if known.centred is None:
+            return self._lower(relaxed, rows, image)
+        own = known.centred.fixed if self._fixed else known.centred.adapt()
+        place, first = len(relaxed.graph.nodes) - 1, Dense(rows[:1].to(own.boxes[0].lower))
+        cut = pieces(own, first, image, place, self.memory)
+        bound = known.centred.lower
+        found = torch.cat([bound(rows[part], image[part], fixed=self._fixed) for part in cut])
+        left = (~(found > 0)).nonzero().squeeze(1)
+        if known.centred.raised and len(left):
+            index, slot = torch.unique(image[left], return_inverse=True)
+            exact = self._lower(relaxed.chosen(index), rows[left], slot)
+            found = found.index_put((left,), torch.maximum(found[left], exact))
+        return found
+
+    def _lower(self, relaxed: Relaxed, rows: Tensor, image: Tensor) -> Tensor:
+        """Lower bounds (N,) of a list of rows (N, K), around zero."""
         place = len(relaxed.graph.nodes) - 1
         cut = pieces(relaxed, Dense(rows[:1]), image, place, self.memory)
         parts = [lower(relaxed, Dense(rows[part]), image[part], place) for part in cut]
         return torch.cat(parts)
+
+    def forms(self, known: Known, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Coefficients (N, *E) and constants (N,) of forms of the input below all rows (B, R, K).
+
+        Returns:
+            Rows image by image, N = B R.
+        """
+        relaxed = known.fixed if self._fixed else known.adaptive
+        place = len(relaxed.graph.nodes) - 1
+        image = torch.arange(len(rows), device=rows.device).repeat_interleave(rows.shape[1])
+        flat = rows.flatten(0, 1)
+        cut = pieces(relaxed, Dense(flat[:1].detach()), image, place, self.memory)
+        parts = [form(relaxed, Dense(flat[part]), image[part], place) for part in cut]
+        coefficients, constants = zip(*parts, strict=True)
+        return torch.cat(coefficients), torch.cat(constants)
 
 
 def _by_interval(known: Known, rows: Tensor) -> Tensor:
@@ -153,6 +229,7 @@ class Dual(Linear):
     """
 
     _inner: ClassVar[Inner] = "parallel"
+    _deployable: ClassVar[bool] = True
     _fixed: ClassVar[bool] = True
 
 
@@ -169,6 +246,7 @@ class CROWN(Linear):
     """
 
     _inner: ClassVar[Inner] = "adaptive"
+    _deployable: ClassVar[bool] = True
 
 
 @hyperparameters
@@ -182,3 +260,4 @@ class CrownIBP(Linear):
     """
 
     _inner: ClassVar[Inner] = "interval"
+    _deployable: ClassVar[bool] = True

@@ -7,6 +7,10 @@ c), and that is below its chord over [l_j, u_j]:
     x_i <= y <= x_j                              if c <= l_j (x_j dominates),
     x_i <= y <= c + (u_j - c) (x_j - l_j) / (u_j - l_j)    else.
 
+With one slope for both lines, let c be the largest upper bound of all others than x_i; then
+
+    x_i <= y <= x_i + max(0, c - l_i).
+
 A minimum is the mirror image. The rows of a backward pass go to the inputs that are selected, which
 differ from image to image.
 
@@ -64,6 +68,30 @@ def _of_maximum(op: OrderStatistic, boxes: Sequence[Box]) -> Selection:
     index = _places(op, boxes).expand_as(lows)
     first, last = (index.gather(1, each).squeeze(1) for each in (least, most))
     return Selection(first, last, Lines(zero + 1, zero, steep, intercept))
+
+
+def parallel_selection(op: OrderStatistic, boxes: Sequence[Box]) -> Selection:
+    """Lines of slope one in one input, the same for both; arguments as for `selection_of`."""
+    if op.least:
+        turned = _parallel_of_maximum(op, [Box(-box.upper, -box.lower) for box in boxes])
+        return Selection(turned.upper_place, turned.lower_place, turned.lines.reflected())
+    return _parallel_of_maximum(op, boxes)
+
+
+def _parallel_of_maximum(op: OrderStatistic, boxes: Sequence[Box]) -> Selection:
+    """The same for a maximum of candidates as `op` lists them."""
+    lows = op.candidates([box.lower for box in boxes], -torch.inf)
+    highs = op.candidates([box.upper for box in boxes], -torch.inf)
+    best = lows.argmax(1, keepdim=True)
+    lower = lows.gather(1, best).squeeze(1)
+    second = highs.scatter(1, best, -torch.inf).amax(1)
+    crossing = ~(lower >= second)
+    rest = torch.where(crossing, second, 0.0)
+    gap = rest - lower + slack(rest.abs() + lower.abs())
+    place = _places(op, boxes).expand_as(lows).gather(1, best).squeeze(1)
+    zero = torch.zeros_like(lower)
+    gap = torch.where(crossing, gap, zero)
+    return Selection(place, place, Lines(zero + 1, zero, zero + 1, gap))
 
 
 def _places(op: OrderStatistic, boxes: Sequence[Box]) -> Tensor:

@@ -1,15 +1,15 @@
 """Rules for the operators of an ONNX network: each operator as a call of torch.
 
 `RULES` maps the name of an operator to a function of one call (`onnx_values.OnnxCall`); those on
-images stand in `onnx_images.py`. Numbers that a rule needs in order to be built (axes, limits,
-shapes) must be constants of the file.
+images stand in `onnx_images.py`, those that move numbers in `onnx_moves.py`. Numbers that a rule
+needs in order to be built (axes, limits, shapes) must be constants of the file.
 
 Source: the ONNX operator specification, operator sets 7 to 21.
-Departures: two values that depend on the input are combined only where their shapes are equal.
+Departures: two values that depend on the input are combined only where their ranks are equal.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,10 +21,28 @@ from holdfast.certify.onnx_images import (
     batch_norm,
     convolution,
     global_average_pool,
+    global_max_pool,
     max_pool,
     pad,
+    transposed_convolution,
 )
-from holdfast.certify.onnx_values import Known, OnnxCall, Value, settled, shaped
+from holdfast.certify.onnx_moves import (
+    concatenate,
+    depth_to_space,
+    expand,
+    flatten,
+    gather,
+    reduction,
+    reshape,
+    resize,
+    slices,
+    space_to_depth,
+    split,
+    squeeze,
+    transpose,
+    unsqueeze,
+)
+from holdfast.certify.onnx_values import Known, OnnxCall, Value, shaped
 
 Rule = Callable[[OnnxCall], Value]
 
@@ -44,16 +62,14 @@ def _scalar(function: Callable[..., Tensor], **defaults: float) -> Rule:
 
 
 def _arithmetic(function: Callable[[Tensor, Tensor], Tensor]) -> Rule:
-    """A function of two numbers; constants broadcast, values must agree in shape."""
+    """A function of two numbers; constants broadcast, and so do values of one rank."""
 
     def rule(call: OnnxCall) -> Value:
         first, second = call[0], call[1]
         if first is None or second is None or len(call.inputs) != 2:
             call.refuse("it needs two inputs")
         if isinstance(first, Value) and isinstance(second, Value):
-            if first.shape != second.shape:
-                call.refuse(f"shapes {first.shape} and {second.shape} differ")
-            return Value(function(first.tensor, second.tensor), first.led)
+            return _of_values(function, first, second, call)
         value = first if isinstance(first, Value) else call.x if second is None else second
         constant = second if isinstance(second, Known) else first
         if not (isinstance(value, Value) and isinstance(constant, Known)):
@@ -61,6 +77,36 @@ def _arithmetic(function: Callable[[Tensor, Tensor], Tensor]) -> Rule:
         shape = np.broadcast_shapes(value.shape, constant.tensor.shape)
         x, c = _aligned(value, constant.tensor, len(shape))
         return shaped(function(x, c) if value is first else function(c, x), tuple(shape))
+
+    return rule
+
+
+def _of_values(
+    function: Callable[[Tensor, Tensor], Tensor], first: Value, second: Value, call: OnnxCall
+) -> Value:
+    """The function of two values that depend on the input."""
+    if first.shape == second.shape:
+        return Value(function(first.tensor, second.tensor), first.led)
+    shapes = f"shapes {first.shape} and {second.shape}"
+    if len(first.shape) != len(second.shape):
+        call.refuse(f"{shapes} differ in rank")
+    shape = tuple(np.broadcast_shapes(first.shape, second.shape))
+    if call.operator not in ("Add", "Sub", "Sum"):
+        call.refuse(f"{shapes} differ")
+    return shaped(function(first.whole, second.whole), shape)
+
+
+def _several(function: Callable[[Tensor, Tensor], Tensor]) -> Rule:
+    """A function of any number of numbers, two by two."""
+    pair = _arithmetic(function)
+
+    def rule(call: OnnxCall) -> Value:
+        if len(call.inputs) == 1:
+            return call.x
+        result = call.inputs[0]
+        for each in call.inputs[1:]:
+            result = pair(replace(call, inputs=[result, each]))
+        return result if isinstance(result, Value) else call.x
 
     return rule
 
@@ -76,17 +122,13 @@ def _aligned(value: Value, constant: Tensor, rank: int) -> tuple[Tensor, Tensor]
     return value.tensor.reshape(value.tensor.shape[0], *ones, *value.shape), constant
 
 
-def _sum(call: OnnxCall) -> Value:
-    if len(call.inputs) == 1:
-        return call.x
-    return _arithmetic(torch.add)(call)
-
-
 def _gemm(call: OnnxCall) -> Value:
     """alpha A B + beta C."""
     weight, alpha = call.known(1, "weight").tensor, float(call.attribute("alpha", 1.0))
     if call.attribute("transA", 0) or not call.x.led or len(call.x.shape) != 2:
         call.refuse("its first input must be one row, not transposed")
+    if weight.ndim != 2:
+        call.refuse(f"its weight of shape {tuple(weight.shape)} is no matrix")
     weight = weight if call.attribute("transB", 0) else weight.T
     bias = None if call[2] is None else _bias(call, len(weight))
     if alpha == 1.0:
@@ -131,91 +173,6 @@ def _from_left(factor: Tensor, value: Value) -> Value:
     return shaped(result, outer)
 
 
-def _flatten(call: OnnxCall) -> Value:
-    shape, axis = call.x.shape, int(call.attribute("axis", 1))
-    axis += len(shape) if axis < 0 else 0
-    return shaped(call.x.tensor, (math.prod(shape[:axis]), math.prod(shape[axis:])))
-
-
-def _reshape(call: OnnxCall) -> Value:
-    wanted, shape = [int(each) for each in call.numbers("shape", 1) or []], call.x.shape
-    if not call.attribute("allowzero", 0):
-        wanted = [shape[i] if size == 0 else size for i, size in enumerate(wanted)]
-    if wanted.count(-1) == 1:
-        rest = -math.prod(wanted)
-        wanted[wanted.index(-1)] = math.prod(shape) // rest if rest else 0
-    if math.prod(wanted) != math.prod(shape) or min(wanted, default=0) < 0:
-        call.refuse(f"shape {shape} cannot become {tuple(wanted)}")
-    return shaped(call.x.tensor, tuple(wanted))
-
-
-def _squeeze(call: OnnxCall) -> Value:
-    shape, axes = call.x.shape, call.numbers("axes", 1)
-    if axes is None:
-        axes = [i for i, size in enumerate(shape) if size == 1]
-    gone = {int(axis) % len(shape) for axis in axes}
-    return shaped(call.x.tensor, tuple(n for i, n in enumerate(shape) if i not in gone))
-
-
-def _unsqueeze(call: OnnxCall) -> Value:
-    axes, rest = call.numbers("axes", 1) or [], list(call.x.shape)
-    rank = len(rest) + len(axes)
-    for axis in sorted(int(each) % rank for each in axes):
-        rest.insert(axis, 1)
-    return shaped(call.x.tensor, tuple(rest))
-
-
-def _transpose(call: OnnxCall) -> Value:
-    rank = len(call.x.shape)
-    order = [int(each) for each in call.attribute("perm", range(rank)[::-1])]
-    if call.x.led and order[0] == 0:
-        return settled(call.x.tensor.permute(0, *order[1:]), True)
-    return settled(call.x.whole.permute(0, *(each + 1 for each in order)), False)
-
-
-def _along(call: OnnxCall, axes: Sequence[int]) -> tuple[Tensor, list[int], bool]:
-    """The tensor on which these axes of the file can be worked on, its axes, and its layout."""
-    places = [int(axis) % len(call.x.shape) for axis in axes]
-    if call.x.led and 0 not in places:
-        return call.x.tensor, places, True
-    return call.x.whole, [place + 1 for place in places], False
-
-
-def _reduction(function: Callable[..., Tensor]) -> Rule:
-    def rule(call: OnnxCall) -> Value:
-        axes = call.numbers("axes", 1) or list(range(len(call.x.shape)))
-        keep = bool(call.attribute("keepdims", 1))
-        tensor, places, led = _along(call, axes)
-        return settled(function(tensor, tuple(places), keep), led)
-
-    return rule
-
-
-def _slice(call: OnnxCall) -> Value:
-    starts, ends = call.numbers("starts", 1), call.numbers("ends", 2)
-    if starts is None or ends is None:
-        call.refuse("it has no starts or ends")
-    axes, steps = call.numbers("axes", 3) or range(len(starts)), call.numbers("steps", 4)
-    tensor, places, led = _along(call, list(axes))
-    for i, place in enumerate(places):
-        step = int(steps[i]) if steps else 1
-        if step < 1:
-            call.refuse("it steps backwards")
-        start, end, _ = slice(int(starts[i]), int(ends[i])).indices(tensor.shape[place])
-        tensor = torch.ops.aten.slice.Tensor(tensor, place, start, max(start, end), step)
-    return settled(tensor, led)
-
-
-def _concatenate(call: OnnxCall) -> Value:
-    values = [each for each in call.inputs if isinstance(each, Value)]
-    if len(values) != len(call.inputs):
-        call.refuse("a constant is joined with values")
-    axis = int(call.attribute("axis", 0)) % len(values[0].shape)
-    if axis and all(value.led for value in values):
-        return settled(torch.cat([value.tensor for value in values], axis), True)
-    return settled(torch.cat([value.whole for value in values], axis + 1), False)
-
-
 def _clip(call: OnnxCall) -> Value:
     low, high = call.numbers("min", 1), call.numbers("max", 2)
     limits = [float(each[0]) if each else None for each in (low, high)]
@@ -230,38 +187,106 @@ def _cast(call: OnnxCall) -> Value:
     return call.x
 
 
+def _power(call: OnnxCall) -> Value:
+    exponent = call.known(1, "exponent")
+    if exponent.array.size != 1:
+        call.refuse("its exponent is not one number")
+    power = float(exponent.array.reshape(-1)[0])
+    if power == 1.0:
+        return call.x
+    return Value(call.x.tensor**power, call.x.led)
+
+
+def _hard_sigmoid(call: OnnxCall) -> Value:
+    alpha, beta = float(call.attribute("alpha", 0.2)), float(call.attribute("beta", 0.5))
+    return Value((call.x.tensor * alpha + beta).clamp(0.0, 1.0), call.x.led)
+
+
+def _parametric_relu(call: OnnxCall) -> Value:
+    """x above zero, slope x below."""
+    slope = call.known(1, "slope")
+    if slope.array.size == 1:
+        return Value(F.leaky_relu(call.x.tensor, float(slope.array.reshape(-1)[0])), call.x.led)
+    x, c = _aligned(call.x, slope.tensor, len(call.x.shape))
+    if x is not call.x.tensor or tuple(np.broadcast_shapes(x.shape[1:], c.shape)) != x.shape[1:]:
+        call.refuse(f"its slope of shape {slope.array.shape} is not one number per channel")
+    return Value(torch.relu(x) - torch.relu(-x) * c, call.x.led)
+
+
+def _softmax(function: Callable[..., Tensor]) -> Rule:
+    """Over one axis; sets before 13 flatten all that follow it."""
+
+    def rule(call: OnnxCall) -> Value:
+        rank = len(call.x.shape)
+        axis = call.place(call.attribute("axis", -1), rank)
+        if not call.x.led or axis == 0:
+            return Value(function(call.x.tensor, axis + (not call.x.led)), call.x.led)
+        return Value(function(call.x.tensor, axis), True)
+
+    return rule
+
+
 RULES: dict[str, Rule] = {
+    "Abs": _elementwise(torch.abs),
     "Add": _arithmetic(torch.add),
+    "Atan": _elementwise(torch.atan),
     "AveragePool": average_pool,
     "BatchNormalization": batch_norm,
     "Cast": _cast,
+    "Celu": _scalar(F.celu, alpha=1.0),
     "Clip": _clip,
-    "Concat": _concatenate,
+    "Concat": concatenate,
     "Conv": convolution,
+    "ConvTranspose": transposed_convolution,
+    "DepthToSpace": depth_to_space,
     "Div": _arithmetic(torch.div),
     "Dropout": lambda call: call.x,
     "Elu": _scalar(F.elu, alpha=1.0),
-    "Flatten": _flatten,
+    "Erf": _elementwise(torch.erf),
+    "Exp": _elementwise(torch.exp),
+    "Expand": expand,
+    "Flatten": flatten,
+    "Gather": gather,
     "Gemm": _gemm,
     "GlobalAveragePool": global_average_pool,
+    "GlobalMaxPool": global_max_pool,
+    "HardSigmoid": _hard_sigmoid,
     "Identity": lambda call: call.x,
     "LeakyRelu": _scalar(F.leaky_relu, alpha=0.01),
+    "Log": _elementwise(torch.log),
+    "LogSoftmax": _softmax(torch.log_softmax),
     "MatMul": _matmul,
+    "Max": _several(torch.maximum),
     "MaxPool": max_pool,
+    "Min": _several(torch.minimum),
     "Mul": _arithmetic(torch.mul),
     "Neg": _elementwise(torch.neg),
+    "PRelu": _parametric_relu,
     "Pad": pad,
-    "ReduceMean": _reduction(torch.mean),
-    "ReduceSum": _reduction(torch.sum),
+    "Pow": _power,
+    "Reciprocal": _elementwise(torch.reciprocal),
+    "ReduceMean": reduction(torch.mean),
+    "ReduceSum": reduction(torch.sum),
     "Relu": _elementwise(torch.relu),
-    "Reshape": _reshape,
+    "Reshape": reshape,
+    "Resize": resize,
+    "Selu": _elementwise(F.selu),
     "Sigmoid": _elementwise(torch.sigmoid),
-    "Slice": _slice,
-    "Squeeze": _squeeze,
+    "Sin": _elementwise(torch.sin),
+    "Cos": _elementwise(torch.cos),
+    "Slice": slices,
+    "Softmax": _softmax(torch.softmax),
+    "Softplus": _elementwise(F.softplus),
+    "Softsign": _elementwise(F.softsign),
+    "SpaceToDepth": space_to_depth,
+    "Split": split,
+    "Sqrt": _elementwise(torch.sqrt),
+    "Squeeze": squeeze,
     "Sub": _arithmetic(torch.sub),
-    "Sum": _sum,
+    "Sum": _several(torch.add),
     "Tanh": _elementwise(torch.tanh),
-    "Transpose": _transpose,
-    "Unsqueeze": _unsqueeze,
+    "Transpose": transpose,
+    "Unsqueeze": unsqueeze,
+    "Upsample": resize,
 }
 """The operators that have a rule, by name; what a bound then supports, the capture decides."""

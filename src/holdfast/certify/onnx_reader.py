@@ -17,6 +17,7 @@ Departures: one input and one output, without control flow; the output is flatte
 """
 
 import gzip
+import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,14 +35,17 @@ from holdfast.core.optional import optional
 from holdfast.core.random import Keys
 
 _CLOSE = 1e-5
+_LAST: dict[str, Any] = {"Softmax": torch.softmax, "LogSoftmax": torch.log_softmax}
 _TRIALS = 3
 
 
-def read_onnx(path: str | Path) -> Graph:
+def read_onnx(path: str | Path, *, order_only: bool = False) -> Graph:
     """The graph of the network in an ONNX file, which may be compressed (`.gz`).
 
     Args:
         path: of the file.
+        order_only: whether only the order of the outputs matters, so that a last Softmax over all
+            of them, which keeps it, may be left out.
 
     Returns:
         The graph; its `constants.model` is the `OnnxNetwork` itself.
@@ -58,15 +62,15 @@ def read_onnx(path: str | Path) -> Graph:
             reference.
         MissingExtra: the package `onnx` is absent.
     """
-    network = load_onnx(path)
+    network = load_onnx(path, order_only=order_only)
     return capture(network, network.input_shape)
 
 
-def load_onnx(path: str | Path) -> "OnnxNetwork":
+def load_onnx(path: str | Path, *, order_only: bool = False) -> "OnnxNetwork":
     """The network in an ONNX file as a module; arguments and errors as in `read_onnx`."""
     onnx = optional("onnx", extra="onnx")
     proto = _proto(onnx, Path(path))
-    network = _Reading(onnx, proto, Path(path).name).network()
+    network = _Reading(onnx, proto, Path(path).name).network(order_only)
     _compare(onnx, proto, network, Path(path).name)
     return network
 
@@ -78,12 +82,20 @@ class OnnxNetwork(nn.Module):
         steps: the calls, in order, each with the places of the values that it reads.
         input_shape: of one example.
         wanted: the place of the output among the values, the input being 0.
+        last: the last operator of the file, if it was left out.
+
+    Attributes: `last`.
     """
 
     def __init__(
-        self, steps: Mapping[str, tuple["_Step", tuple[int, ...]]], input_shape: Shape, wanted: int
+        self,
+        steps: Mapping[str, tuple["_Step", tuple[int, ...]]],
+        input_shape: Shape,
+        wanted: int,
+        last: str = "",
     ):
         super().__init__()
+        self.last = last
         self.nodes = nn.Module()
         self._names = list(steps)
         self._inputs = [places for _, places in steps.values()]
@@ -140,14 +152,12 @@ class _Reading:
     def __init__(self, onnx: Any, proto: Any, name: str):
         self.onnx, self.graph, self.name = onnx, proto.graph, name
         self.sets = proto.opset_import
-        self.known: dict[str, Array] = {
-            each.name: onnx.numpy_helper.to_array(each) for each in proto.graph.initializer
-        }
+        self.known = {each.name: self._constant(each) for each in proto.graph.initializer}
         self.values: dict[str, tuple[int, Value]] = {}
         self.steps: dict[str, tuple[_Step, tuple[int, ...]]] = {}
 
-    def network(self) -> OnnxNetwork:
-        """The module of the whole file."""
+    def network(self, order_only: bool) -> OnnxNetwork:
+        """The module of the whole file, or all but a last step that keeps the order of outputs."""
         entry = _data_input(self.graph, self.name)
         self.values[entry.name] = (0, shaped(*_example(entry, self.name)))
         shape = tuple(self.values[entry.name][1].tensor.shape[1:])
@@ -159,12 +169,30 @@ class _Reading:
             raise CaptureError(
                 f"{self.name} has outputs {shorten(wanted)}; one that depends on the input is read"
             )
-        return OnnxNetwork(self.steps, shape, self.values[wanted[0]][0]).eval()
+        place, value = self.values[wanted[0]]
+        last = list(self.steps)[place - 1] if place else ""
+        if order_only and last and self._keeps_order(self.steps[last][0], value):
+            before = dict(list(self.steps.items())[: place - 1])
+            (place,) = self.steps[last][1]
+            return OnnxNetwork(before, shape, place, last.partition("_")[0]).eval()
+        return OnnxNetwork(self.steps, shape, place).eval()
+
+    def _keeps_order(self, step: _Step, value: Value) -> bool:
+        """Whether a step orders the outputs as its input does: a Softmax over all of them."""
+        axis = int(step.attributes.get("axis", -1))
+        fits = -len(value.shape) <= axis < len(value.shape)
+        whole = fits and math.prod(value.shape) == value.shape[axis]
+        return step.operator in ("Softmax", "LogSoftmax") and whole
 
     def _read(self, node: Any, place: str) -> None:
         attributes = {
             each.name: self.onnx.helper.get_attribute_value(each) for each in node.attribute
         }
+        for name in node.input:
+            if name and name not in self.values and name not in self.known:
+                self._refuse(node, place, f"its input {shorten(name)} is not known before it")
+        if not node.output:
+            self._refuse(node, place, "it has no output")
         data = [name for name in node.input if name in self.values]
         if node.op_type == "Shape" and data:
             self._measure(node, attributes, place)
@@ -172,6 +200,16 @@ class _Reading:
             self._fold(node, place)
         else:
             self._step(node, attributes, place)
+
+    def _constant(self, entry: Any) -> Array:
+        """The numbers of an initialiser."""
+        try:
+            array: Array = self.onnx.numpy_helper.to_array(entry)
+        except Exception as cause:  # whatever the package raises
+            raise CaptureError(
+                f"{self.name}: the numbers of {shorten(entry.name)} cannot be read: {_why(cause)}"
+            ) from cause
+        return array
 
     def _measure(self, node: Any, attributes: Mapping[str, Any], place: str) -> None:
         """The shape of a value, which is fixed."""
@@ -194,14 +232,23 @@ class _Reading:
                 optional("onnx.reference", extra="onnx").ReferenceEvaluator(model).run(None, feeds)
             )
         except Exception as cause:  # whatever the reference implementation raises
-            self._refuse(node, place, f"{type(cause).__name__}: {shorten(described(str(cause)))}")
+            self._refuse(node, place, _why(cause))
         self.known |= zip((each for each in node.output if each), results, strict=True)
 
     def _step(self, node: Any, attributes: Mapping[str, Any], place: str) -> None:
         if node.op_type not in RULES or node.domain not in ("", "ai.onnx"):
             self._refuse(node, place, f"it is not supported; supported are {', '.join(RULES)}")
+        if node.op_type == "Split":
+            for part, name in enumerate(node.output):
+                own = dict(attributes) | {"part": part, "parts": len(node.output)}
+                self._add(node, own, f"{place}_{part}", name)
+            return
         if any(node.output[1:]) and node.op_type != "Dropout":
             self._refuse(node, place, "only its first output is supported")
+        self._add(node, attributes, place, node.output[0])
+
+    def _add(self, node: Any, attributes: Mapping[str, Any], place: str, output: str) -> None:
+        """One step, whose value is an output of the node."""
         sources = [self.values.get(name) for name in node.input]
         inputs: list[Array | bool | None] = [
             source[1].led if source else self.known[name] if name else None
@@ -211,14 +258,21 @@ class _Reading:
         used = [source for source in sources if source]
         try:
             value = step.value(*(value.tensor for _, value in used))
-        except (CaptureError, RuntimeError, ValueError, TypeError, IndexError) as cause:
-            self._refuse(node, place, shorten(described(str(cause))))
+        except CaptureError as cause:
+            self._refuse(node, place, str(cause))
+        except Exception as cause:  # attributes of any type and size may stand in a file
+            self._refuse(node, place, _why(cause))
         self.steps[place] = (step, tuple(number for number, _ in used))
-        self.values[node.output[0]] = (len(self.steps), value)
+        self.values[output] = (len(self.steps), value)
 
     def _refuse(self, node: Any, place: str, problem: str) -> None:
         name = f"'{node.name}' " if node.name else ""
         raise CaptureError(f"{self.name}: operator {node.op_type} {name}({place}): {problem}")
+
+
+def _why(cause: Exception) -> str:
+    """A foreign error as one short line."""
+    return f"{type(cause).__name__}: {shorten(described(' '.join(str(cause).split())))}"
 
 
 def _data_input(graph: Any, name: str) -> Any:
@@ -267,10 +321,11 @@ def _compare(onnx: Any, proto: Any, network: OnnxNetwork, name: str) -> None:
         session = reference.ReferenceEvaluator(proto, new_ops=[_batch_norm(onnx)])
         wanted = [session.run(None, {entry.name: draw.numpy()})[0] for draw in draws]
     except Exception as cause:  # whatever the reference implementation raises
-        reason = f"{type(cause).__name__}: {shorten(described(str(cause)))}"
-        raise CaptureError(f"{name} fails in onnx.reference: {reason}") from cause
+        raise CaptureError(f"{name} fails in onnx.reference: {_why(cause)}") from cause
     with torch.no_grad():
         found = network(shaped(draws, shape).tensor)
+        if network.last:
+            found = _LAST[network.last](found.double(), dim=1).to(found)
     expected = torch.from_numpy(np.stack(wanted)).reshape(len(draws), -1)
     error = (found - expected).abs().amax() if found.shape == expected.shape else torch.inf
     if not error <= _CLOSE * (1 + expected.abs().amax()):

@@ -102,6 +102,12 @@ class OnnxCall:
         value = self[place]
         return value if isinstance(value, Known) else self.refuse(f"its {name} is no constant")
 
+    def place(self, axis: int, rank: int) -> int:
+        """An axis of an array of this rank, counted from the front."""
+        if not -rank <= int(axis) < rank:
+            self.refuse(f"there is no axis {int(axis)} in {rank}")
+        return int(axis) % rank
+
     def numbers(self, name: str, place: int) -> list[Any] | None:
         """Plain numbers from an attribute (older sets) or from a constant operand (newer ones)."""
         if name in self.attributes:

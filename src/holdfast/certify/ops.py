@@ -5,10 +5,12 @@ through as center and radius, the radius with the absolute weights. (b) *Structu
 (`structural.py`) are linear with coefficients that are not negative (reshape, pooling, sum): an
 interval goes through by applying the operation to both ends; those of several inputs (sum,
 difference, concatenation) are *joints*. (c) *Scalar* operations (ReLU, clamp, sigmoid) act on each
-number alone (`structural.py`, `activations.py`); most are monotone and map ends to ends. (d) *Order
-statistics* (max pooling, maximum; `selections.py`) select one of several inputs.
+number alone (`structural.py`, `activations.py`); most are monotone and map ends to ends, and each
+has two lines around it. (d) *Order statistics* (max pooling, maximum; `selections.py`) select one
+of several inputs.
 
-A backward pass needs `pull` of a linear map, `pulls` of a joint, and `relaxation.py` of the rest.
+A backward pass needs `pull` of a linear map, `pulls` of a joint, and `lines` of a scalar operation;
+a forward pass needs `push` of the first two and the same lines.
 
     affine:     [W c + b - |W| r,  W c + b + |W| r],   c = (l + u)/2,  r = (u - l)/2
     otherwise:  [op(l), op(u)]
@@ -28,6 +30,7 @@ import torch
 from torch import Tensor
 
 from holdfast.certify.constants import Constant, Values
+from holdfast.certify.lines import Lines
 from holdfast.certify.rounding import Box, widened
 
 
@@ -97,6 +100,23 @@ class LinearMap(Op):
             (pulled,) = torch.autograd.grad(image, origin, rows, create_graph=differentiable)
         return pulled
 
+    def push(self, low: Tensor, high: Tensor, values: Values) -> tuple[Tensor, Tensor]:
+        """W low and W high where W is positive, exchanged where it is negative.
+
+        Args:
+            low: coefficients of lower forms of the input, (N, *in).
+            high: those of upper forms, in any order to `low`; the same tensor where they are equal.
+
+        Returns:
+            Coefficients of lower and of upper forms of W x, (N, *out).
+        """
+        if low is high:
+            image = self.linear(low, values)
+            return image, image
+        middle = self.linear((low + high) / 2, values)
+        around = self.absolute((high - low) / 2, values)
+        return middle - around, middle + around
+
 
 class Affine(LinearMap):
     """A linear map with weights of any sign."""
@@ -138,6 +158,34 @@ class Joint(Op):
         Returns:
             One tensor (N, *shape) per input; an input that is read twice takes their sum.
         """
+
+    def push(self, forms: Sequence[Box], values: Values) -> Box:
+        """Coefficients (N, *out) of lower and upper forms of the value, from those of its inputs.
+
+        It is the interval rule, which holds for ends in any order.
+        """
+        return self.interval(forms, values, rigorous=False)
+
+
+class Scalar(Op):
+    """An operation on each number alone, between two lines."""
+
+    @abstractmethod
+    def lines(self, box: Box, *, adaptive: bool = True, slope: Tensor | None = None) -> Lines:
+        """Two lines around the operation on a box (B, *shape); see `relaxation.lines_of`.
+
+        Args:
+            adaptive: whether each line has a slope of its own, or both the same.
+            slope: positions in [0, 1] of the lines that can move; overrides `adaptive`.
+        """
+
+    @abstractmethod
+    def first_slope(self, box: Box) -> Tensor:
+        """Positions of `slope` at which the lines are the adaptive ones, (B, *shape)."""
+
+    @abstractmethod
+    def undecided(self, box: Box) -> Tensor:
+        """Where the two lines differ, so that a tighter box could help; NaN counts."""
 
 
 class Monotone(Op):

@@ -64,6 +64,17 @@ class Property:
     cases: tuple[Case, ...]
     name: str = ""
 
+    @property
+    def compares(self) -> bool:
+        """Whether every constraint compares two outputs, so that only their order matters."""
+        for case in self.cases:
+            ordered = case.rows.sort(dim=1).values
+            pairs = ordered.abs().sum(dim=1) == 2
+            ends = (ordered[:, 0] == -1) & (ordered[:, -1] == 1)
+            if not bool((pairs & ends & (case.limits == 0)).all()):
+                return False
+        return True
+
     def violated(self, x: Tensor, y: Tensor) -> Tensor:
         """Whether flat inputs (B, n) with outputs (B, K) are unsafe, (B,)."""
         found = torch.zeros(len(x), dtype=torch.bool, device=x.device)

@@ -81,12 +81,14 @@ class Around:
 def around(threat: Hulled, x: Tensor, *, rigorous: bool) -> Around:
     """The threat around a batch.
 
+    A threat with a true attribute `boxed` is its hull, as an Linf ball is.
+
     Raises:
         UnsupportedThreat: it has no hull, or is neither a box nor has a support function.
         InputError: its hull around an image is empty.
     """
     box = hull_box(threat, x, rigorous=rigorous)
-    boxed = isinstance(threat, Linf)
+    boxed = bool(getattr(threat, "boxed", isinstance(threat, Linf)))
     if not boxed and not hasattr(threat, "support"):
         raise UnsupportedThreat(
             f"linear bounds need a threat with a support function; {type(threat).__name__} has none"

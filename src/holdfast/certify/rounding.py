@@ -31,14 +31,17 @@ Source: Higham 2002, Accuracy and Stability of Numerical Algorithms, sec 3.1; Ne
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 UNIT = 2.0**-53
+_UNITS = {torch.float64: (UNIT, 2.0**-1022), torch.float32: (2.0**-24, 2.0**-126)}
 _TINY = 2.0**-1022
+_BACKENDS: Any = torch.backends
+_PRECISIONS = (_BACKENDS.mkldnn.matmul, _BACKENDS.mkldnn.conv, _BACKENDS.cuda.matmul)
 _EXTRA = 8
 _SAFETY = 2.0
 
@@ -66,6 +69,16 @@ def radius(terms: int, magnitude: Tensor) -> Tensor:
     return _SAFETY * count * UNIT * magnitude + count * _TINY
 
 
+def unit(dtype: torch.dtype) -> float:
+    """The largest relative error of one operation, in float32 or float64."""
+    return _UNITS[dtype][0]
+
+
+def tiny(dtype: torch.dtype) -> float:
+    """The smallest normal number, below which a product may lose its digits."""
+    return _UNITS[dtype][1]
+
+
 def widened(box: Box, terms: int, magnitude: Tensor) -> Box:
     """The box, moved outwards by the rounding radius."""
     slack = radius(terms, magnitude)
@@ -83,14 +96,25 @@ def widened_hull(box: Box, x: Tensor) -> Box:
 
 @contextmanager
 def plain_kernels(wanted: bool) -> Iterator[None]:
-    """Switches cuDNN off for the while, if wanted.
+    """Arithmetic that obeys the error bound of a sum for the while, if wanted.
 
-    Its transform-based convolutions do not obey the error bound of a sum. float64 is not touched
-    by TF32, by autocast or by oneDNN, so nothing else needs switching.
+    cuDNN is switched off, for its convolutions by transforms; so is what rounds the factors of a
+    float32 product to fewer digits, by TF32 or bfloat16 and by autocast.
     """
-    before = torch.backends.cudnn.enabled
-    torch.backends.cudnn.enabled = before and not wanted
-    try:
+    if not wanted:
         yield
-    finally:
-        torch.backends.cudnn.enabled = before
+        return
+    enabled, before = torch.backends.cudnn.enabled, [each.fp32_precision for each in _PRECISIONS]
+    with ExitStack() as stack:
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        try:
+            torch.backends.cudnn.enabled = False
+            for each in _PRECISIONS:
+                each.fp32_precision = "ieee"
+            yield
+        finally:
+            torch.backends.cudnn.enabled = enabled
+            for each, precision in zip(_PRECISIONS, before, strict=True):
+                each.fp32_precision = precision

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from holdfast.certify.affine import BatchNorm, Convolution, Scale, Shift
@@ -20,6 +21,7 @@ from holdfast.certify.constants import Values
 from holdfast.certify.ops import LinearMap, Node
 from holdfast.certify.structural import Negate, Reshape
 
+_CHANNELS = 16
 DIAGONAL = (BatchNorm, Negate, Scale, Shift)
 
 Shape = tuple[int, ...]
@@ -30,9 +32,15 @@ class Memo:
 
     Args:
         matrices: of the same constants, which may be shared by several batches.
+        most: how many numbers the tables laid out as crops may hold, in all.
     """
 
-    def __init__(self, matrices: dict[object, tuple[Tensor, Tensor]] | None = None):
+    def __init__(
+        self,
+        matrices: dict[object, tuple[Tensor, Tensor]] | None = None,
+        most: int = 2**22,
+    ):
+        self.most, self._laid_out = most, 0
         self._matrices = {} if matrices is None else matrices
         self._crops: dict[object, tuple[Tensor, Tensor]] = {}
         self._ones: dict[Shape, Tensor] = {}
@@ -44,6 +52,22 @@ class Memo:
     def crops(self, table: Tensor, key: object, make: Callable[[], Tensor]) -> Tensor:
         """What was made of a table."""
         return self._found(self._crops, table, key, make)
+
+    def laid_out(self, table: Tensor, key: object, make: Callable[[], Tensor]) -> Tensor:
+        """A table laid out as crops; `room` says whether there is room for it."""
+        before = len(self._crops)
+        found = self._found(self._crops, table, key, make)
+        self._laid_out += found.numel() if len(self._crops) > before else 0
+        return found
+
+    def room(self, table: Tensor, key: object, count: int) -> bool:
+        """Whether a table is laid out, or may be with this many numbers."""
+        return (id(table), key) in self._crops or self._laid_out + count <= self.most
+
+    def forget(self) -> None:
+        """Drops what was made of tables."""
+        self._crops.clear()
+        self._laid_out = 0
 
     def ones(self, like: Tensor, shape: Shape) -> Tensor:
         """A table of ones, (1, *shape)."""
@@ -84,8 +108,24 @@ class Rows(Protocol):
         """
         ...
 
-    def weighed(self, table: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The sums of c t and of |c t| over each row's coefficients, (N,), for a table t."""
+    def times(self, table: Tensor, image: Tensor) -> Tensor:
+        """The coefficients times a table."""
+        ...
+
+    def twin(self, values: Tensor | None = None) -> "Rows":
+        """The rows twice, with these coefficients (2 N, ...), or their own and these negated."""
+        ...
+
+    def summed(self, table: Tensor, image: Tensor) -> Tensor:
+        """The sum of c t over each row's coefficients, (N,), for a table t."""
+        ...
+
+    def sized(self, table: Tensor, image: Tensor) -> Tensor:
+        """The sum of |c| t, for a table that is not negative."""
+        ...
+
+    def length(self) -> Tensor:
+        """The Euclidean length of each row, (N,), without a gradient."""
         ...
 
     def pulled(self, node: Node, shape: Shape, values: Values) -> "Rows":
@@ -115,9 +155,27 @@ class Dense:
         """The table of each row's image; itself where all share one."""
         return table if len(table) == 1 else table.index_select(0, image)
 
-    def weighed(self, table: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The sums of c t and of |c t| over each row's coefficients."""
-        return sums(self.values * self.field(table, image))
+    def times(self, table: Tensor, image: Tensor) -> Tensor:
+        """The coefficients times the table."""
+        if len(table) == 1:
+            return self.values * table
+        return product(self.values, table.index_select(0, image))
+
+    def twin(self, values: Tensor | None = None) -> "Dense":
+        """The rows twice."""
+        return Dense(torch.cat([self.values, -self.values]) if values is None else values)
+
+    def summed(self, table: Tensor, image: Tensor) -> Tensor:
+        """The sum of c t over each row's coefficients."""
+        return self.times(table, image).flatten(1).sum(1)
+
+    def sized(self, table: Tensor, image: Tensor) -> Tensor:
+        """The sum of |c| t."""
+        return sizes(self.times(table, image))
+
+    def length(self) -> Tensor:
+        """The Euclidean length of each row."""
+        return lengths(self.values)
 
     def pulled(self, node: Node, shape: Shape, values: Values) -> "Dense":
         """The rows over the input of a linear node."""
@@ -141,10 +199,19 @@ class Dense:
         return self
 
 
-def sums(products: Tensor) -> tuple[Tensor, Tensor]:
-    """The sum of each row's products, and that of their absolute values, (N,)."""
-    flat = products.flatten(1)
-    return flat.sum(1), flat.abs().sum(1)
+def product(values: Tensor, fresh: Tensor) -> Tensor:
+    """The product of coefficients and a tensor that nothing else refers to."""
+    return values * fresh if torch.is_grad_enabled() else fresh.mul_(values)
+
+
+def sizes(products: Tensor) -> Tensor:
+    """The sum of the absolute values of each row, (N,)."""
+    return torch.linalg.vector_norm(products.flatten(1), ord=1, dim=1)
+
+
+def lengths(values: Tensor) -> Tensor:
+    """The Euclidean length of each row, (N,), without a gradient."""
+    return torch.linalg.vector_norm(values.detach().flatten(1), dim=1)
 
 
 def diagonal(node: Node, shape: Shape, like: Tensor, values: Values) -> Tensor | None:
@@ -156,19 +223,54 @@ def diagonal(node: Node, shape: Shape, like: Tensor, values: Values) -> Tensor |
 
 def _transposed(op: Convolution, rows: Tensor, shape: Shape, values: Values) -> Tensor:
     """W^T rows over an input of this shape, without a forward pass."""
-    weight = values[op.weight]
-    origin = rows.new_zeros(1).expand(len(rows), *shape)
-    pulled: Tensor = torch.ops.aten.convolution_backward(
-        rows,
-        origin,
-        weight,
-        None,
-        op.stride,
-        op.padding,
-        op.dilation,
-        False,
-        [0] * len(op.stride),
-        op.groups,
-        [True, False, False],
+    if len(op.stride) != 2:
+        return op.pull(rows, values, shape)
+    weight, padding = values[op.weight], op.padding
+    assert not isinstance(padding, str)
+    return transposed(op, rows, weight, padding, shape[1:])
+
+
+def transposed(
+    op: Convolution, rows: Tensor, weight: Tensor, padding: tuple[int, ...], size: Shape
+) -> Tensor:
+    """The transposed convolution of rows (N, C, h, w), up to an image of this size.
+
+    On a CPU the kernels for float32 are slow where channels are few: with one or two, a product
+    and a sum over the overlapping patches are faster, with less than sixteen, channels that lie
+    side by side.
+    """
+    few = min(weight.shape[0], weight.shape[1] * op.groups)
+    if rows.device.type == "cpu" and rows.dtype == torch.float32 and few < _CHANNELS:
+        if few <= 2 and op.groups == 1:
+            patches = weight.flatten(1).T @ rows.flatten(2)
+            taps = weight.shape[2:]
+            return F.fold(patches, size, taps, op.dilation, padding, op.stride)
+        rows = rows.contiguous(memory_format=torch.channels_last)
+    if rows.dtype == torch.float64:
+        return _by_backward(op, rows, weight, padding, size)
+    unread = [
+        size[axis]
+        - (rows.shape[2 + axis] - 1) * op.stride[axis]
+        + 2 * padding[axis]
+        - op.dilation[axis] * (weight.shape[2 + axis] - 1)
+        - 1
+        for axis in (0, 1)
+    ]
+    found = F.conv_transpose2d(
+        rows, weight, None, op.stride, padding, unread, op.groups, op.dilation
+    )
+    return found.contiguous()
+
+
+def _by_backward(
+    op: Convolution, rows: Tensor, weight: Tensor, padding: tuple[int, ...], size: Shape
+) -> Tensor:
+    """The same as the gradient of a convolution, the faster kernel in float64."""
+    origin = rows.new_zeros(1).expand(len(rows), weight.shape[1] * op.groups, *size)
+    kernel = torch.ops.aten.convolution_backward
+    wanted, none = [True, False, False], [0, 0]
+    stride, dilation = op.stride, op.dilation
+    pulled: Tensor = kernel(
+        rows, origin, weight, None, stride, padding, dilation, False, none, op.groups, wanted
     )[0]
     return pulled

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from holdfast.certify.constants import Values
-from holdfast.certify.ops import Joint, LinearMap, Monotone
+from holdfast.certify.lines import Lines
+from holdfast.certify.ops import Joint, LinearMap, Monotone, Scalar
+from holdfast.certify.piecewise_lines import clamp_lines, relu_lines
 from holdfast.certify.rounding import Box, widened
 
 
@@ -42,6 +44,11 @@ class Negate(LinearMap):
     def pull(self, rows: Tensor, values: Values, shape: tuple[int, ...]) -> Tensor:
         """The negated rows."""
         return -rows
+
+    def push(self, low: Tensor, high: Tensor, values: Values) -> tuple[Tensor, Tensor]:
+        """The negated coefficients, exchanged."""
+        image = -high
+        return image, image if low is high else -low
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,11 @@ class NonNegative(Monotone, LinearMap):
         """How many numbers one output adds up."""
         return self.added
 
+    def push(self, low: Tensor, high: Tensor, values: Values) -> tuple[Tensor, Tensor]:
+        """The map of both."""
+        image = self.linear(low, values)
+        return image, image if low is high else self.linear(high, values)
+
 
 @dataclass(frozen=True)
 class Reshape(NonNegative):
@@ -141,16 +153,28 @@ class Structural(NonNegative):
 
 
 @dataclass(frozen=True)
-class ReLU(Monotone):
+class ReLU(Monotone, Scalar):
     """max(x, 0)."""
 
     def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
         """max(x, 0)."""
         return inputs[0].relu()
 
+    def lines(self, box: Box, *, adaptive: bool = True, slope: Tensor | None = None) -> Lines:
+        """The chord above; below, a line through zero."""
+        return relu_lines(box, adaptive=adaptive, slope=slope)
+
+    def first_slope(self, box: Box) -> Tensor:
+        """1 where the interval reaches farther to the right."""
+        return (box.upper > -box.lower).to(box.lower)
+
+    def undecided(self, box: Box) -> Tensor:
+        """Where the sign is open."""
+        return ~((box.lower >= 0) | (box.upper <= 0))
+
 
 @dataclass(frozen=True)
-class Clamp(Monotone):
+class Clamp(Monotone, Scalar):
     """min(max(x, low), high); hardtanh and ReLU6 are of this kind."""
 
     low: float | None
@@ -159,3 +183,30 @@ class Clamp(Monotone):
     def forward(self, inputs: Sequence[Tensor], values: Values) -> Tensor:
         """The clamped input."""
         return inputs[0].clamp(self.low, self.high)
+
+    def lines(self, box: Box, *, adaptive: bool = True, slope: Tensor | None = None) -> Lines:
+        """Lines through the bends, or a parallel pair."""
+        return clamp_lines(self.low, self.high, box, adaptive=adaptive, slope=slope)
+
+    def first_slope(self, box: Box) -> Tensor:
+        """As for a ReLU at the bend inside; with both inside, the free lines share one position."""
+        middle = box.lower / 2 + box.upper / 2
+        rising, falling = middle > self._least, middle < self._most
+        return torch.where(
+            (box.lower < self._least) & (box.upper > self._most),
+            (rising & falling).to(middle),
+            torch.where(box.lower < self._least, rising, falling).to(middle),
+        )
+
+    def undecided(self, box: Box) -> Tensor:
+        """Where a bend lies inside."""
+        inside = (box.lower >= self._least) & (box.upper <= self._most)
+        return ~(inside | (box.upper <= self._least) | (box.lower >= self._most))
+
+    @property
+    def _least(self) -> float:
+        return -torch.inf if self.low is None else self.low
+
+    @property
+    def _most(self) -> float:
+        return torch.inf if self.high is None else self.high

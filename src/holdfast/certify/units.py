@@ -9,12 +9,13 @@ import math
 from dataclasses import dataclass, replace
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from holdfast.certify.affine import Convolution, Linear
 from holdfast.certify.constants import Values
 from holdfast.certify.ops import Node
-from holdfast.certify.rows import Dense, Memo, Rows, Shape, sums
+from holdfast.certify.rows import Dense, Memo, Rows, Shape
 from holdfast.certify.windows import Window, as_matrix, windowed
 
 
@@ -54,9 +55,27 @@ class Units:
         flat = table.expand(len(table), *self.shape).flatten(1)
         return (flat[image, self.unit] if len(flat) > 1 else flat[0, self.unit]).unsqueeze(1)
 
-    def weighed(self, table: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The sums of c t and of |c t|: of one number each."""
-        return sums(self.values * self.field(table, image))
+    def times(self, table: Tensor, image: Tensor) -> Tensor:
+        """The coefficients times the table at the units."""
+        return self.values * self.field(table, image)
+
+    def twin(self, values: Tensor | None = None) -> Rows:
+        """The rows twice, opened."""
+        if values is None:
+            return self.opened(self.values).twin()
+        return replace(self, unit=torch.cat([self.unit, self.unit])).opened(values)
+
+    def summed(self, table: Tensor, image: Tensor) -> Tensor:
+        """The table at the units, with their sign."""
+        return self.times(table, image).squeeze(1)
+
+    def sized(self, table: Tensor, image: Tensor) -> Tensor:
+        """The absolute value of the table at the units."""
+        return self.field(table, image).squeeze(1).abs()
+
+    def length(self) -> Tensor:
+        """1 each."""
+        return self.one.expand(len(self.unit))
 
     def pulled(self, node: Node, shape: Shape, values: Values) -> Rows:
         """The rows over the input of a linear node: rows of its weights."""

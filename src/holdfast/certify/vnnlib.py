@@ -7,7 +7,7 @@ input and its output satisfy:
     (assert (<= X_0 0.5))
     (assert (or (and (>= Y_1 Y_0)) (and (>= Y_2 Y_0))))
 
-Any nesting of `and` and `or` over comparisons `<=` and `>=` of linear terms (+, -, *, / with
+Any nesting of `and` and `or` over comparisons `<=`, `>=` and `=` of linear terms (+, -, *, / with
 numbers) is brought into disjunctive normal form: one `Case` for each conjunction.
 
 Numbers are added up exactly, and each number of the normal form is then rounded to the nearest
@@ -150,6 +150,9 @@ class _Reading:
             self.fail(part.at, f"{shorten(part.text)} is no constraint", "write (<= X_0 1.0)")
         if part.head in ("<=", ">="):
             return [[self._comparison(part)]]
+        if part.head == "=":
+            both = (Form((Atom(each, part.at), *part.parts[1:]), part.at) for each in ("<=", ">="))
+            return [[self._comparison(each) for each in both]]
         if part.head in ("or", "and") and len(part.parts) == 1:
             self.fail(part.at, f"{part.head} joins nothing", "give it constraints")
         if part.head == "or":
@@ -160,7 +163,7 @@ class _Reading:
                 result = self._product(result, self._clauses(each), each.at)
             return result
         return self.fail(
-            part.at, f"{shorten(part.head)} is not supported", "use and, or, <= and >="
+            part.at, f"{shorten(part.head)} is not supported", "use and, or, <=, >= and ="
         )
 
     def _product(self, first: _Clauses, second: _Clauses, at: int) -> _Clauses:

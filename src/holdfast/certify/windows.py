@@ -26,10 +26,19 @@ from torch import Tensor
 from holdfast.certify.affine import Convolution
 from holdfast.certify.constants import Values
 from holdfast.certify.ops import Node
-from holdfast.certify.rows import Dense, Memo, Rows, Shape, diagonal, sums
+from holdfast.certify.rows import (
+    Dense,
+    Memo,
+    Rows,
+    Shape,
+    diagonal,
+    lengths,
+    product,
+    sizes,
+    transposed,
+)
 
 _MATRIX = 2**18
-_LAID_OUT = 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,28 +78,66 @@ class Window:
         area = math.prod(self.lattice)
         image = image if len(table) > 1 else torch.zeros_like(image)
         count = len(table) * area * self.values[0].numel()
-        if count <= _LAID_OUT:
-            flat = self.memo.crops(table, self._geometry, lambda: self._laid_out(table))
+        if self.memo.room(table, self._geometry, count):
+            flat = self.memo.laid_out(table, self._geometry, lambda: self._laid_out(table))
             found = flat.index_select(0, image * area + self.position)
         else:
             across = self.lattice[1]
             found = self._crops(table)[image, self.position // across, self.position % across]
         return found.view(self.values.shape)
 
-    def weighed(self, table: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The sums of c t and of |c t| over each row's coefficients; of kernels, all at once."""
-        area = math.prod(self.lattice)
-        count = len(table) * area * self.values[0].numel()
-        if self.kernels is None or count > _LAID_OUT or 8 * len(image) < len(table) * area:
-            return sums(self.values * self.field(table, image))
-        kernels, key = self.kernels, (self._geometry, id(self.kernels))
-        crops = self.memo.crops(table, self._geometry, lambda: self._laid_out(table))
-        total = self.memo.crops(table, (*key, 0), lambda: crops @ kernels.T)
-        size = self.memo.crops(table, (*key, 1), lambda: crops.abs() @ kernels.abs().T)
-        index = (image if len(table) > 1 else torch.zeros_like(image)) * area + self.position
+    def times(self, table: Tensor, image: Tensor) -> Tensor:
+        """The coefficients times the crops of the table."""
+        return product(self.values, self.field(table, image))
+
+    def twin(self, values: Tensor | None = None) -> "Window":
+        """The rows twice."""
+        own = torch.cat([self.values, -self.values]) if values is None else values
+        position = torch.cat([self.position, self.position])
+        inside = self.inside or values is not None
+        return replace(self, values=own, position=position, inside=inside, kernels=None)
+
+    def summed(self, table: Tensor, image: Tensor) -> Tensor:
+        """The sum of c t over each row's coefficients; of kernels, all at once."""
+        if not self._wide(table, image):
+            return self.times(table, image).flatten(1).sum(1)
+        return self._taken(table, image, absolute=False)
+
+    def sized(self, table: Tensor, image: Tensor) -> Tensor:
+        """The sum of |c| t; of kernels, all at once."""
+        if not self._wide(table, image):
+            return sizes(self.times(table, image))
+        return self._taken(table, image, absolute=True)
+
+    def _wide(self, table: Tensor, image: Tensor) -> bool:
+        """Whether the rows are kernels, and enough to apply all of them everywhere."""
+        every = len(table) * math.prod(self.lattice)
+        return self.kernels is not None and 8 * len(image) >= every
+
+    def _taken(self, table: Tensor, image: Tensor, *, absolute: bool) -> Tensor:
+        """What the kernels give, or their absolute values."""
+        kernels, area = self.kernels, math.prod(self.lattice)
+        assert kernels is not None
         assert self.channel is not None
-        index = index * len(kernels) + self.channel
-        return total.take(index), size.take(index)
+        weight = kernels.abs() if absolute else kernels
+        key = self._geometry, id(kernels), absolute
+        found = self.memo.crops(table, key, lambda: self._convolution(table, weight))
+        image = image if len(table) > 1 else torch.zeros_like(image)
+        return found.take((image * len(kernels) + self.channel) * area + self.position)
+
+    def _convolution(self, table: Tensor, kernels: Tensor) -> Tensor:
+        """The sums of all kernels over all crops of a table, (B, kernels, rows, columns)."""
+        table = F.pad(table.expand(len(table), *self.shape), self._margin())
+        weight = kernels.view(len(kernels), self.shape[0], *self.values.shape[2:])
+        return F.conv2d(table, weight, None, self.stride)
+
+    def length(self) -> Tensor:
+        """The Euclidean length of each row; of kernels, those of all."""
+        if self.kernels is None:
+            return lengths(self.values)
+        kernels = self.kernels
+        assert self.channel is not None
+        return self.memo.crops(kernels, "length", lambda: lengths(kernels))[self.channel]
 
     @property
     def _geometry(self) -> tuple[object, ...]:
@@ -102,14 +149,18 @@ class Window:
 
     def _crops(self, table: Tensor) -> Tensor:
         """All crops of a table, (B, rows, columns, C, h, w), as a view."""
-        table = table.expand(len(table), *self.shape)
+        size, margin = self.values.shape[2:], self._margin()
+        table = F.pad(table.expand(len(table), *self.shape), margin)
+        crops = table.unfold(2, size[0], self.stride[0]).unfold(3, size[1], self.stride[1])
+        return crops.permute(0, 2, 3, 1, 4, 5)
+
+    def _margin(self) -> list[int]:
+        """What the crops of all units reach beyond the layer, for `pad`; the rest is cut off."""
         size, margin = self.values.shape[2:], []
         for axis in (1, 0):
             reach = (self.lattice[axis] - 1) * self.stride[axis] + size[axis]
             margin += [self.padding[axis], reach - self.padding[axis] - self.shape[1 + axis]]
-        table = F.pad(table, margin)
-        crops = table.unfold(2, size[0], self.stride[0]).unfold(3, size[1], self.stride[1])
-        return crops.permute(0, 2, 3, 1, 4, 5)
+        return margin
 
     def pulled(self, node: Node, shape: Shape, values: Values) -> Rows:
         """The rows over the input of a linear node; windows through convolutions and scales."""
@@ -214,16 +265,13 @@ def windowed(op: Convolution, shape: Shape) -> bool:
 
 def _spread(op: Convolution, rows: Tensor, weight: Tensor) -> Tensor:
     """The transposed convolution of crops, without padding."""
-    return F.conv_transpose2d(
-        rows,
-        weight,
-        None,
-        op.stride,
-        0,
-        0,
-        op.groups,
-        op.dilation,
-    )
+    reach = [
+        (rows.shape[2 + axis] - 1) * op.stride[axis]
+        + op.dilation[axis] * (weight.shape[2 + axis] - 1)
+        + 1
+        for axis in (0, 1)
+    ]
+    return transposed(op, rows, weight, (0, 0), tuple(reach))
 
 
 def as_matrix(op: Convolution, size: Shape, weight: Tensor) -> Tensor:

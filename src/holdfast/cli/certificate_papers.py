@@ -57,4 +57,51 @@ PAPERS_OF_CERTIFICATES = {
   year = {2018},
   note = {arXiv:1805.12514}
 }""",
+    "xu2020": """@inproceedings{xu2020,
+  title = {Automatic Perturbation Analysis for Scalable Certified Robustness and Beyond},
+  author = {Xu, Kaidi and Shi, Zhouxing and Zhang, Huan and Wang, Yihan and Chang, Kai-Wei and
+            Huang, Minlie and Kailkhura, Bhavya and Lin, Xue and Hsieh, Cho-Jui},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2020},
+  note = {arXiv:2002.12920}
+}""",
+    "wang2021": """@inproceedings{wang2021,
+  title = {Beta-{CROWN}: Efficient Bound Propagation with Per-neuron Split Constraints for Neural
+           Network Robustness Verification},
+  author = {Wang, Shiqi and Zhang, Huan and Xu, Kaidi and Lin, Xue and Jana, Suman and Hsieh,
+            Cho-Jui and Kolter, J. Zico},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2021},
+  note = {arXiv:2103.06624}
+}""",
+    "bunel2020": """@article{bunel2020,
+  title = {Branch and Bound for Piecewise Linear Neural Network Verification},
+  author = {Bunel, Rudy and Lu, Jingyue and Turkaslan, Ilker and Torr, Philip H. S. and Kohli,
+            Pushmeet and Kumar, M. Pawan},
+  journal = {Journal of Machine Learning Research},
+  volume = {21},
+  year = {2020},
+  note = {arXiv:1909.06588}
+}""",
+    "tjeng2019": """@inproceedings{tjeng2019,
+  title = {Evaluating Robustness of Neural Networks with Mixed Integer Programming},
+  author = {Tjeng, Vincent and Xiao, Kai and Tedrake, Russ},
+  booktitle = {International Conference on Learning Representations},
+  year = {2019},
+  note = {arXiv:1711.07356}
+}""",
+    "ehlers2017": """@inproceedings{ehlers2017,
+  title = {Formal Verification of Piece-Wise Linear Feed-Forward Neural Networks},
+  author = {Ehlers, R{\\"u}diger},
+  booktitle = {Automated Technology for Verification and Analysis},
+  year = {2017},
+  note = {arXiv:1705.01320}
+}""",
+    "liu2021per": """@article{liu2021per,
+  title = {Training Provably Robust Models by Polyhedral Envelope Regularization},
+  author = {Liu, Chen and Salzmann, Mathieu and S{\\"u}sstrunk, Sabine},
+  journal = {IEEE Transactions on Neural Networks and Learning Systems},
+  year = {2021},
+  note = {arXiv:1912.04792}
+}""",
 }

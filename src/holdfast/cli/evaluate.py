@@ -28,7 +28,7 @@ Without --protocol and --attacks: what the recipe of the model's training run na
 """
 CERTIFY_EXAMPLES = """\b
 Examples:
-  holdfast certify --model runs/mine --threat linf:0.01 --limit 100
+  holdfast certify --model runs/mine --threat linf:0.01 --method auto --limit 100
   holdfast certify --model mlp --data digits --threat linf:1/255 --method interval --json
 """
 ATTACK_EXAMPLES = """\b
@@ -134,7 +134,12 @@ def certify(
     model: options.Model,
     data: options.Data = None,
     threat: options.Threat = None,
-    method: Annotated[str, typer.Option("--method", help="The bound.")] = "interval",
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", metavar="NAME", help="A bound, or auto: bounds by cost, and an attack."
+        ),
+    ] = "interval",
     radii: options.Radii = None,
     weights: options.Weights = None,
     normalize: options.Normalize = None,

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 def plan_evaluation(job: "Job", *, json: bool) -> int:
     """Loads model and data, times one block, and shows the most that the job can take."""
+    from holdfast.benchmark.auto import check_bounds
     from holdfast.benchmark.evaluate import as_protocol
     from holdfast.benchmark.predict import predict
-    from holdfast.certify.catalogue import BOUNDS
     from holdfast.cli.evaluate import threads
     from holdfast.data.adapt import as_data
     from holdfast.threats.text import as_threat
@@ -21,8 +21,7 @@ def plan_evaluation(job: "Job", *, json: bool) -> int:
 
     threat = as_threat(str(job.threat))
     protocol = as_protocol(job.protocol, job.attacks)
-    for name in job.bounds:
-        BOUNDS[name]
+    check_bounds(job.bounds)
     data = as_data(
         job.data, limit=job.limit, box=threat.box, split=job.split, data_dir=job.data_dir
     )

@@ -83,6 +83,11 @@ class Bounds:
     exact: bool
     cost: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def estimate(self) -> bool:
+        """Whether the bounds may be wrong, however they are computed: they certify nothing."""
+        return False
+
 
 @dataclass(frozen=True, eq=False)
 class ObjectiveResult:

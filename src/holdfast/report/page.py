@@ -5,30 +5,26 @@ forbids every request and every script but its own): it can be mailed, archived,
 Names that a run holds are shown, never interpreted.
 """
 
-import base64
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import holdfast
 from holdfast.core.errors import InputError
 from holdfast.report import tables, wording
 from holdfast.report.drawing import Drawing
+from holdfast.report.filling import fill
 from holdfast.report.flags import QUESTION
-from holdfast.report.grids import Grid, data_uri, grid
-from holdfast.report.palette import DARK, LIGHT, variables
+from holdfast.report.grids import Grid, grid
 from holdfast.report.passes import accuracy_against_passes
 from holdfast.report.radius import accuracy_against_radius
 from holdfast.report.records import Record, distinct, read_record
 from holdfast.report.tables import Table
+from holdfast.report.verification import write_verification
 from holdfast.report.views import MOST_OF_SEVERAL, MOST_ROWS, Part, part
 from holdfast.runs import atomic
 from holdfast.runs.atomic import Pathlike
 from holdfast.runs.directory import Run
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ def write_report(
     """Writes the page of a run directory, or of several side by side.
 
     Args:
-        run: a run of `evaluate` or of `train`, or several.
+        run: a run of `evaluate`, of `train` or of `verify`, or several of the first two.
         path: the file; by default `report.html` in the run, for several in the folder that holds
             the first.
         title: of the page; by default the model's name.
@@ -85,6 +81,11 @@ def write_report(
     if not runs:
         raise InputError("run", runs, "is empty", "give at least one run directory")
     opened = [each if isinstance(each, Run) else Run.open(each) for each in runs]
+    if any(each.describe().get("verb") == "verify" for each in opened):
+        if len(opened) > 1:
+            problem, remedy = "hold a verification among others", "give each of these its own page"
+            raise InputError("run", [str(each.path) for each in opened], problem, remedy)
+        return write_verification(opened[0], path)
     if path is None:
         path = opened[0].report_file if len(opened) == 1 else opened[0].path.parent / "report.html"
     atomic.write_text(path, render([read_record(each) for each in opened], title=title))
@@ -93,29 +94,7 @@ def write_report(
 
 def render(records: Sequence[Record], *, title: str | None = None) -> str:
     """The page of these records, as text."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script, style = (_file(name) for name in ("sort.js", "style.css"))
-    html = environment.get_template("report.html").render(
-        page=_page(records, title),
-        style=style,
-        light=variables(LIGHT),
-        dark=variables(DARK),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data_uri=data_uri,
-        percent=wording.percent,
-        question=QUESTION,
-        version=holdfast.__version__,
-    )
-    return html + "\n"
+    return fill("report.html", page=_page(records, title), question=QUESTION)
 
 
 def _page(records: Sequence[Record], title: str | None) -> Page:
@@ -190,7 +169,3 @@ def _differences(results: Sequence[dict[str, Any]]) -> list[str]:
             f"The runs differ in protocol ({said}): a weaker one lets a model look better."
         )
     return found
-
-
-def _file(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8").strip()

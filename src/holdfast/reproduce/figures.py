@@ -66,18 +66,32 @@ def _bars(axes: "Axes", ours: Sequence[float | None], theirs: Sequence[float | N
     axes.set_xlim(left=0)
 
 
-def sweep(values: Mapping[str, Mapping[float, str]], label: str, *, log: bool = False) -> Draw:
+def sweep(
+    values: Mapping[str, Mapping[float, str]],
+    label: str,
+    *,
+    log: bool = False,
+    measures: Sequence[str] | None = None,
+    against: tuple[str, str] | None = None,
+) -> Draw:
     """A figure of the measures over a parameter.
 
     Args:
         values: of each series, the line of each value.
         label: of the parameter.
         log: its axis is logarithmic.
+        measures: that have a panel; None: those of the entry's table.
+        against: two measures that a further panel has on its axes, see `tradeoff`; or None.
     """
 
     def draw(finding: Finding, entry: Reproduction) -> "Figure":
-        figure, axes = blank(3.3 * len(entry.measures), 3.2, len(entry.measures))
-        for panel, measure in zip(axes, entry.measures, strict=True):
+        shown = entry.measures if measures is None else measures
+        panels = len(shown) + (against is not None)
+        figure, axes = blank(3.3 * panels, 3.2, panels)
+        if against is not None:
+            groups = {name: list(lines.values()) for name, lines in values.items()}
+            _trade(axes.pop(), finding, entry, groups, against)
+        for panel, measure in zip(axes, shown, strict=True):
             for at, (series, lines) in enumerate(values.items()):
                 found = [(v, finding.lines.get(n, {}).get(measure)) for v, n in lines.items()]
                 points = [(value, y) for value, y in found if y is not None]
@@ -98,6 +112,54 @@ def sweep(values: Mapping[str, Mapping[float, str]], label: str, *, log: bool = 
         return figure
 
     return draw
+
+
+def tradeoff(series: Mapping[str, Sequence[str]], against: tuple[str, str]) -> Draw:
+    """One measure of each line over another: how much of one is paid with the other.
+
+    Args:
+        series: the lines of each colour.
+        against: the measures, across and up.
+    """
+
+    def draw(finding: Finding, entry: Reproduction) -> "Figure":
+        figure, (axes,) = blank(7.2, 4.6)
+        _trade(axes, finding, entry, series, against)
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+        _setting(figure, finding)
+        return figure
+
+    return draw
+
+
+def _trade(
+    axes: "Axes",
+    finding: Finding,
+    entry: Reproduction,
+    series: Mapping[str, Sequence[str]],
+    against: tuple[str, str],
+) -> None:
+    """A dot for each line of ours, a hollow diamond for each published one."""
+    for number, (label, names) in enumerate(series.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        style: dict[str, Any] = {"mec": colour, "ms": 5, "mew": 1.3, "linestyle": "none"}
+        x, y = _pairs(finding.lines, names, against)
+        axes.plot(x, y, marker="o", mfc=colour, label=label, **style)
+        x, y = _pairs(entry.published, names, against)
+        axes.plot(x, y, marker="D", mfc="white", **style)
+    axes.set_xlabel(words(against[0]), color=MUTED)
+    axes.set_ylabel(words(against[1]), color=MUTED)
+    for measure, axis in zip(against, ("x", "y"), strict=True):
+        _per_cent(axes, measure, axis)
+
+
+def _pairs(
+    lines: Mapping[str, Mapping[str, float | None]], names: Sequence[str], against: tuple[str, str]
+) -> tuple[list[float], list[float]]:
+    """Two measures of the lines that have both."""
+    found = [[lines.get(name, {}).get(each) for each in against] for name in names]
+    points = [(x, y) for x, y in found if x is not None and y is not None]
+    return [x for x, _ in points], [y for _, y in points]
 
 
 def apart(values: set[float], factor: float = 1.9) -> list[float]:
@@ -260,18 +322,29 @@ def over_epochs(figures: Sequence[str], names: Mapping[str, str] | None = None) 
 
     def draw(finding: Finding, entry: Reproduction) -> "Figure":
         panel, axes = blank(3.6 * len(figures) + 0.8, 3.2, len(figures))
-        drawn = names or {name: name for name in finding.columns}
-        for each, figure in zip(axes, figures, strict=True):
-            for number, (name, label) in enumerate(drawn.items()):
-                values = finding.columns.get(name, {}).get("history." + figure)
-                if values is not None:
-                    mean = values.double().mean(dim=0).tolist()
-                    _line(each, range(1, len(mean) + 1), mean, number, label)
-            each.set_xlabel("epoch", color=MUTED)
-            each.set_ylabel(words(figure), color=MUTED)
-            _per_cent(each, figure, "y")
-        axes[0].legend(frameon=False, fontsize=8)
+        learning_curves(axes, finding, figures, names)
         _setting(panel, finding)
         return panel
 
     return draw
+
+
+def learning_curves(
+    axes: Sequence["Axes"],
+    finding: Finding,
+    figures: Sequence[str],
+    names: Mapping[str, str] | None = None,
+) -> None:
+    """The panels of `over_epochs`, one of the axes for each figure."""
+    drawn = names or {name: name for name in finding.columns}
+    for each, figure in zip(axes, figures, strict=True):
+        for number, (name, label) in enumerate(drawn.items()):
+            values = finding.columns.get(name, {}).get("history." + figure)
+            if values is not None:
+                mean = values.double().mean(dim=0).tolist()
+                _line(each, range(1, len(mean) + 1), mean, number, label)
+        each.set_xlabel("epoch", color=MUTED)
+        each.set_ylabel(words(figure), color=MUTED)
+        _per_cent(each, figure, "y")
+    if axes[0].lines:
+        axes[0].legend(frameon=False, fontsize=8)

@@ -22,15 +22,18 @@ from holdfast.reproduce.computations import (
     columns_of,
     lines_by_network,
 )
-from holdfast.reproduce.figures import over_epochs
+from holdfast.reproduce.filter_pictures import answers, filters, norms_over_epochs, with_filters
 from holdfast.reproduce.gradalign_methods import FGSM, FILTERS, QUICK, objective, trained_row
 from holdfast.reproduce.orderings import figure
 from holdfast.reproduce.records import Claim, Lines, Reproduction, Size
 from holdfast.reproduce.trainings import TrainedRow
+from holdfast.runs.directory import Run
 from holdfast.threats.text import parse
 from holdfast.training import checkpoints
+from holdfast.training.tuning import kept_epochs
 
 NETWORK = "four filters"
+FILTERS_ROW = f"{NETWORK}: filters"
 _SEEN = ("catastrophic.pgd_accuracy", "catastrophic.fgsm_accuracy", "catastrophic.alignment")
 
 
@@ -42,10 +45,11 @@ def rows(size: Size) -> Sequence[TrainedRow | ComputedRow]:
         found = [
             _examined(bench, training, seed) for seed in range(bench.seed, bench.seed + size.seeds)
         ]
-        return columns_of(**{key: [each[key] for each in found] for key in found[0]})
+        figures = columns_of(**{key: [each[key] for each in found] for key in found[0]})
+        return figures | _pictured(bench, training)
 
-    what = "alignment with and without the filter that grew, its growth and noise gain"
-    return [training, ComputedRow(name=f"{NETWORK}: filters", computes=what, compute=compute)]
+    what = "alignment with and without the filter that grew, its growth and noise gain; pictures"
+    return [training, ComputedRow(name=FILTERS_ROW, computes=what, compute=compute)]
 
 
 def _examined(bench: Bench, row: TrainedRow, seed: int) -> dict[str, float]:
@@ -73,6 +77,18 @@ def _examined(bench: Bench, row: TrainedRow, seed: int) -> dict[str, float]:
         "noise_gain": float(gain[which]),
         "noise_gain_of_others": float(gain[others].max()),
     }
+
+
+def _pictured(bench: Bench, row: TrainedRow) -> dict[str, Tensor]:
+    """The filters of the first seed, and what the first example looks like to them."""
+    recipe, kept = row.build(bench.seed, bench.place.store), bench.folder(row, bench.seed)
+    files = kept_epochs(Run.open(kept))
+    start, end = (load_model(files[each])[0].eval() for each in (min(files), max(files)))
+    data, threat = bench.data(recipe.data.name), parse(recipe.threat)
+    keys = Keys.of(bench.seed, data.index[:1]).to(bench.device)
+    first = data.inputs()[:1], data.labels[:1]
+    seen = answers(end.to(bench.device), *first, threat, keys)
+    return norms_over_epochs(files) | filters(start, end) | seen
 
 
 def _more(text: str, one: str, other: str) -> Claim:
@@ -113,15 +129,10 @@ REPRODUCTION = Reproduction(
         Size(
             name="scaled",
             recipes=(FILTERS,),
-            changes={
-                "data.name": "cifar10-jpeg",
-                "training.epochs": 15,
-                "training.keep_every": 5,
-                **_KEPT,
-            },
+            changes={"data.name": "cifar10-jpeg", "training.keep_every": 1, **_KEPT},
             images=1000,
-            minutes=6,
-            note="CIFAR-10 (JPEG), 15 epochs",
+            minutes=20,
+            note="CIFAR-10 (JPEG), the first 1,000 test images",
         ),
         Size(
             name="published",
@@ -142,7 +153,7 @@ REPRODUCTION = Reproduction(
         _more("its weights grow more than those of the others", "growth", "growth_of_others"),
         _more("it answers more to noise than the others", "noise_gain", "noise_gain_of_others"),
     ),
-    draw=over_epochs(_SEEN),
+    draw=with_filters(_SEEN, FILTERS_ROW),
     lines=lines_by_network,
     measures=(
         "alignment",

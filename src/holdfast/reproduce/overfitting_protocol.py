@@ -54,6 +54,11 @@ SCALED: Mapping[str, Any] = {
     "selection.attack": "pgd-10-1-eps/4",
     "selection.examples": 300,
 }
+RAMP: Mapping[str, Any] = {
+    "training.radius_schedule": {"kind": "linear", "start": 0.0, "end": 1.0, "finish": 0.1}
+}
+"""The radius is brought in over the first tenth: at the full radius from the beginning some
+trainings of the scaled size never leave the constant classifier."""
 EPOCHS, RATE = 60 / 200, 2e-3 / 0.1
 """Epochs and learning rates of the scaled size, of the published ones."""
 QUICK_NOTE = "digits, linf 0.15, 60 training images, two epochs"

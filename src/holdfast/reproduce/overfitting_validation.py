@@ -12,7 +12,15 @@ from typing import Any
 
 from holdfast.reproduce.figures import over_epochs
 from holdfast.reproduce.orderings import figure
-from holdfast.reproduce.overfitting_protocol import ORACLE, POINT, small_sizes
+from holdfast.reproduce.overfitting_protocol import (
+    ORACLE,
+    POINT,
+    QUICK,
+    QUICK_NOTE,
+    RAMP,
+    SCALED,
+    SCALED_NOTE,
+)
 from holdfast.reproduce.records import Claim, Lines, Reproduction, Size
 from holdfast.reproduce.trainings import Measured, TrainedRow
 
@@ -20,7 +28,10 @@ STOPPED, BY_TEST = "chosen on held-out images", "chosen on the test set (oracle)
 ROBUST, LAST = "robust_accuracy", "last_robust_accuracy"
 HELD_OUT = "best_validation_accuracy"
 ATTACKS = {"quick": "pgd-2-1", "scaled": "pgd-10-1-eps/4", "published": "pgd-10-1-2/255"}
-HELD = {"quick": 20, "scaled": 300, "published": 1000}
+HELD = {"quick": 20, "scaled": 1000, "published": 1000}
+KEPT = 0.75
+"""The share of what an oracle gains that early stopping on held-out images keeps at least; of the
+published figures it is 97 %."""
 
 
 def rows(size: Size) -> Sequence[TrainedRow]:
@@ -51,7 +62,9 @@ def rows(size: Size) -> Sequence[TrainedRow]:
 
 
 def _near(lines: Lines) -> bool:
-    return figure(lines, STOPPED, ROBUST) > figure(lines, BY_TEST, ROBUST) - POINT
+    """The oracle's gain is over its own last epoch."""
+    last, best = figure(lines, BY_TEST, LAST), figure(lines, BY_TEST, ROBUST)
+    return figure(lines, STOPPED, ROBUST) - last > KEPT * (best - last)
 
 
 def _pays(lines: Lines) -> bool:
@@ -67,7 +80,23 @@ REPRODUCTION = Reproduction(
     setting="CIFAR-10, linf 8/255, PreActResNet-18, 200 epochs, PGD-10 after every epoch on 1,000 "
     "held-out training images, or on the test set",
     sizes=(
-        *small_sizes(minutes=4, note="300 images are held out, beside the 500"),
+        Size(
+            name="quick",
+            recipes=("digits-pgd",),
+            changes=QUICK,
+            images=20,
+            minutes=0.2,
+            note=QUICK_NOTE,
+        ),
+        Size(
+            name="scaled",
+            recipes=("cifar10-jpeg-small",),
+            changes={**SCALED, **RAMP, "selection.examples": 1000},
+            images=1000,
+            minutes=6,
+            note=SCALED_NOTE.replace("300", "1,000")
+            + "; the radius is brought in over 6 epochs; 1,000 images are held out, beside the 500",
+        ),
         Size(
             name="published",
             recipes=("cifar10-pgd",),
@@ -82,7 +111,7 @@ REPRODUCTION = Reproduction(
         BY_TEST: {"clean_accuracy": 0.818, ROBUST: 0.533, LAST: 0.4608},
     },
     claims=(
-        Claim(text="held-out images choose within a point of the oracle", holds=_near),
+        Claim(text="held-out images keep three quarters of the oracle's gain", holds=_near),
         Claim(text="not to stop costs more than a point", holds=_pays),
     ),
     draw=over_epochs(("robust_accuracy", "clean_accuracy", "accuracy")),

@@ -9,13 +9,14 @@ Source: Zhang 2019, sec 5.3, Tables 5.1 to 5.4.
 from collections.abc import Sequence
 
 from holdfast.reproduce.computations import ComputedRow
-from holdfast.reproduce.figures import bars
+from holdfast.reproduce.figures import tradeoff
 from holdfast.reproduce.orderings import above, all_above, largest
 from holdfast.reproduce.pretraining_before import untuned
 from holdfast.reproduce.records import Reproduction, Size
 from holdfast.reproduce.regularisation_methods import (
     MEASURES,
     RO,
+    TEST,
     lines_of_tuned,
     pretrained,
     sizes,
@@ -130,7 +131,13 @@ REPRODUCTION = Reproduction(
             named(trades(3.0), RO),
         ),
     ),
-    draw=bars,
+    draw=tradeoff(
+        {
+            f"tuned: {after}": [named(each, after) for each in PRETRAINED]
+            for after in (NONE, *TUNED)
+        },
+        TEST,
+    ),
     lines=lines_of_tuned,
     measures=MEASURES,
     remarks=(

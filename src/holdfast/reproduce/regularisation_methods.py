@@ -19,6 +19,8 @@ from holdfast.reproduce.trainings import Measured, TrainedRow
 
 RO = "RO"
 MEASURES = ("clean_train_accuracy", "clean_accuracy", "robust_train_accuracy", "robust_accuracy")
+TEST = ("clean_accuracy", "robust_accuracy")
+"""What is traded for what, on test examples."""
 
 _FIRST = " (pretraining)"
 _RECIPES = ("cifar10-ar", "cifar10-trades")

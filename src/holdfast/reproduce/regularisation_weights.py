@@ -3,7 +3,8 @@
 With adversarial regularization (AR) the attack and the loss share both terms; it is more robust
 than TRADES at every weight, and less accurate.
 
-Source: Zhang 2019, ch. 4, Tables 4.1 and 4.2, Figs 4-1 to 4-4.
+Source: Zhang 2019, ch. 4, Tables 4.1 and 4.2, Figs 4-1 to 4-4; sec 4.2.2 names the trade-off that
+the last panel shows.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from holdfast.reproduce.figures import sweep
 from holdfast.reproduce.orderings import figure, largest, per_cent, rising
 from holdfast.reproduce.records import Claim, Lines, Reproduction, Size
-from holdfast.reproduce.regularisation_methods import MEASURES, RO, ar, row, sizes, trades
+from holdfast.reproduce.regularisation_methods import MEASURES, RO, TEST, ar, row, sizes, trades
 from holdfast.reproduce.trainings import TrainedRow
 
 WEIGHTS = (0.1, 0.2, 0.4, 0.8, 1.0, 2.0, 3.0, 5.0)
@@ -109,6 +110,7 @@ REPRODUCTION = Reproduction(
         {"TRADES": {w: trades(w) for w in WEIGHTS}, "AR": {w: ar(w) for w in WEIGHTS}},
         "weight",
         log=True,
+        against=TEST,
     ),
     measures=MEASURES,
     remarks=(

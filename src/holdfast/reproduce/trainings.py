@@ -18,12 +18,12 @@ from holdfast.attacks.text import parse as parse_attack
 from holdfast.core.frozen import FrozenModel, default_block, device_of
 from holdfast.core.random import Keys
 from holdfast.data.images import ImageData
-from holdfast.data.load import load_data
 from holdfast.measures.accuracy import Accuracy
 from holdfast.reproduce.page import SPREAD
 from holdfast.runs.directory import Run
 from holdfast.threats.text import parse as parse_threat
 from holdfast.training import checkpoints
+from holdfast.training.examples import split_of
 from holdfast.training.loop import train
 from holdfast.training.recipe import Recipe, load_recipe
 from holdfast.training.result import TrainingResult
@@ -171,8 +171,8 @@ def _one(
     figures: dict[str, float] = {}
     for each in row.measured:
         if each.split not in data:
-            split = load_data(recipe.data.name, each.split, data_dir=data_dir)
-            data[each.split] = split.first(min(images, len(split)))
+            split = split_of(recipe.data, each.split, data_dir)
+            data[each.split] = split.first(min(images, len(split))).loaded()
         weights = {"chosen": _state(result.model), "last": last}[each.weights]
         result.model.load_state_dict(weights)
         figures[each.measure] = _accuracy(each, recipe, result.model, data[each.split])

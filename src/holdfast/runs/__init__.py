@@ -11,6 +11,7 @@ from holdfast.core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "Claims": ".claims",
         "Journal": ".journal",
         "Metrics": ".metrics",
         "Ranks": ".ranks",
