@@ -44,7 +44,7 @@ def test_limits_around_the_minimum_of_a_random_network(seed, splitting):
 
 
 def test_planted_counterexamples_are_never_proved_away():
-    for seed in range(6):
+    for seed in range(3):
         graph = mlp(seed)
         x = (torch.rand(1, 3, generator=torch.Generator().manual_seed(seed)) - 0.5).double()
         y = graph.forward(x)[0]

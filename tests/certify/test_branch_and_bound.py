@@ -236,3 +236,15 @@ def test_what_was_misclassified_is_broken():
     wrong = 1 - net(x).argmax(1)
     found = BranchAndBound().decide(net, x, wrong, Cube(1e-6))
     assert (found.outcome == Outcome.BROKEN).all()
+
+
+@pytest.mark.parametrize("size", [2.0**24, 2.0**53, 2.0**60])
+def test_rounding_that_swallows_the_input_proves_nothing(size):
+    net = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1)).double()
+    with torch.no_grad():
+        for layer, bias in ((net[0], size), (net[2], -size)):
+            layer.weight.fill_(1.0)
+            layer.bias.fill_(bias)
+    x = torch.zeros(1, 1, dtype=torch.float64)  # f(x) = x, of which the least is -1
+    found = BranchAndBound(target=float("inf"), most_nodes=9).bound(net, x, Cube(1.0), torch.eye(1))
+    assert float(found.lower) <= -1.0

@@ -278,3 +278,12 @@ def test_without_its_box_a_ball_is_the_same_ball():
     assert torch.equal(some.unboxed().radius, some.radius)
     with pytest.raises(UnsupportedThreat, match="object is no norm ball without its box; do this"):
         unboxed(object(), "do this")
+
+
+@kinds
+def test_a_random_start_has_the_layout_of_the_inputs(kind):
+    x = torch.rand(B, *EVENT)
+    wide, keys = x.to(memory_format=torch.channels_last), Keys.of(0, range(B))
+    found = kind(RADIUS[kind]).sample(wide, keys=keys)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(found, kind(RADIUS[kind]).sample(x, keys=keys))

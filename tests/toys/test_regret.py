@@ -8,7 +8,6 @@ from holdfast.measures.gradient_norms import heterogeneity_ratio
 from holdfast.toys.regret import (
     Constants,
     adaptive_bound,
-    adaptive_ratio,
     adaptive_steps,
     constant_bound,
     constant_steps,
@@ -66,7 +65,6 @@ def test_the_ratio_is_that_of_the_second_terms(form, momentum):
     adaptive = adaptive_bound(constants(), 77, momentum, form).inputs
     ratio = adaptive / constant_bound(constants(), 77, form).inputs
     norms = constants().input_gradients
-    assert adaptive_ratio(norms, momentum) == pytest.approx(ratio)
     assert heterogeneity_ratio(norms, momentum) == pytest.approx(ratio)
 
 

@@ -195,9 +195,10 @@ class _Query:
         """Branch and bound over the box that the cases share; an unsafe input if one is found."""
         found, sound = self._explored(cases)
         self.boxes, self.sound = self.boxes + found.nodes, self.sound and sound
-        broken = (found.upper <= 0).nonzero().flatten().tolist()
-        if broken:
-            return found.best[broken[0]]
+        if bool((found.upper <= 0).any()):
+            best = found.best[found.upper.argmin()].unsqueeze(0)
+            if (again := Nearby(self.network, cases, steps=0).unsafe(best)) is not None:
+                return again
         proved = (found.lower > 0) & found.lower.isfinite()
         self.lower = min(self.lower, float(found.lower.min()))
         late = time.perf_counter() - self.start > self.timeout

@@ -13,12 +13,11 @@ lower bound of -c; where the lines of every node are parallel (a = d), both shar
 (`both`), which halves the cost: that is the dual bound of Wong and Kolter with its fixed slopes.
 
 Rounding (mode rigorous): the computed coefficients stand for themselves, so what rounding can move
-is at each node at most gamma_n <|c|, T>, with T the sum of absolute terms of its value over the
-boxes (`rounding.py`), c its coefficients, and n the number of terms. By Cauchy and Schwarz <|c|, T>
-<= ||c||_2 ||T||_2, one number per row and node; the radius is taken of their sum. Lines hold as
-they are stored, and boxes hold by the same argument. At a ReLU only the sum of its intercepts has
-to be counted: a product with its slope is off by u |c| |z|, a part of what is counted at the linear
-node that gives z.
+is at each linear node the difference that errors of its coefficients make, one number per row and
+node (`noise.py`), and in each sum of intercepts gamma_n times its absolute terms. Lines hold as
+they are stored, and boxes hold by the same argument. At a ReLU the product with a slope is off by
+u |c| |z|, a part of what is counted at the linear node that gives z. The same holds where all is
+measured from a reference (`centred.py`), with the distance from it in the place of |z|.
 
 Source: Wong 2020, sec 3.1.2 and 3.4.1 (dual, any graph); Zhang et al. 2018, arXiv 1811.00866.
 """

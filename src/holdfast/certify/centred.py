@@ -202,7 +202,9 @@ class Centred:
         self.boxes.append(found)
         source = self.sources[0].lines
         if node.place in source:
-            self.fixed.lines[node.place] = _symmetric(self._shifted(source[node.place], node))
+            shifted = self._shifted(source[node.place], node)
+            reach = self.boxes[node.inputs[0]].magnitude
+            self.fixed.lines[node.place] = _symmetric(shifted, reach)
         if isinstance(node.op, OrderStatistic):
             chosen = self.sources[0].selection(node)
             self.fixed.selections[node.place] = self._selection(chosen, node)
@@ -227,7 +229,8 @@ class Centred:
         self.reference.append(value)
         self.boxes.append(Box(units.put(least, mine.lower), units.put(most, mine.upper)))
         self.units[node.place] = units
-        lines = _symmetric(self._of_open(units.fixed, node))
+        reach = self.boxes[read].magnitude[at]
+        lines = _symmetric(self._of_open(units.fixed, node), reach)
         like = least.detach()
         steep = units.put(units.on.to(like), lines.upper_slope)
         gap = units.put(torch.zeros_like(like), lines.upper_intercept)
@@ -311,9 +314,10 @@ class Centred:
         return Lines(*ends)
 
 
-def _symmetric(lines: Lines) -> Lines:
-    """Parallel lines, with intercepts of one size."""
-    most = torch.maximum(-lines.lower_intercept, lines.upper_intercept)
+def _symmetric(lines: Lines, reach: Tensor) -> Lines:
+    """Parallel lines with intercepts of one size, which bears what their slopes may differ by."""
+    apart = 2.0 * (lines.lower_slope - lines.upper_slope).abs() * reach
+    most = torch.maximum(apart - lines.lower_intercept, lines.upper_intercept)
     return Lines(lines.upper_slope, -most, lines.upper_slope, most)
 
 

@@ -9,8 +9,10 @@ from (`schedule.py`); the upper line is u (z - l) / (u - l) in all.
     CROWN       lower line z if u >= -l, else 0; boxes by the same lines
     CROWN-IBP   lines as CROWN; boxes by intervals
 
-By default rows and units that intervals already settle are not pulled back at all: a specification
-row that is proved positive keeps its interval's bound.
+By default each row and unit is bounded by the cheapest means that settle it: intervals, then (in a
+proof, where the inputs are a box) float32 around a reference, then float64. A row of a
+specification that is proved positive keeps the bound that proved it, which a dearer one would
+raise; the plain schedule is for those who want the number rather than the verdict.
 
 Source: Wong and Kolter 2018, arXiv 1711.00851; Weng et al. 2018 (Fast-Lin), arXiv 1804.09699; Zhang
     et al. 2018 (CROWN), arXiv 1811.00866; Zhang et al. 2020 (CROWN-IBP), arXiv 1906.06316.

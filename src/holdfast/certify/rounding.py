@@ -4,12 +4,12 @@ What a rigorous bound covers: the network as a function over the real numbers, w
 parameters and constants as they are. Batch norm is folded inside the analysis; other constants that
 a model computes from its parameters (a weight-normalised, rounded or binarised weight) count as
 stored, at the value that the model itself computes in their own dtype. It does not cover the
-rounding of the deployed forward pass in float32, a process that flushes subnormal numbers, or a
-product of two weights that underflows; an overflow gives a bound that is not finite, which proves
-nothing.
+rounding of the forward pass in float32 (that is mode `deployed`, see `deployed.py`); an overflow
+gives a bound that is not finite, which proves nothing.
 
 The model of arithmetic is the standard one: every +, -, *, / and square root has a relative error
-of at most u = 2^-53, a product or quotient that underflows an absolute error below 2^-1022. A sum
+of at most u = 2^-53 (2^-24 in float32, which `centred.py` and `noise.py` use), a product or
+quotient that underflows an absolute error below 2^-1022 (2^-126), flushed to zero or not. A sum
 of n products, in any order, with or without fused multiply-add, is then off by at most gamma_n =
 n u / (1 - n u) times the sum of the absolute terms, plus n underflows (Higham 2002, sec 3.1).
 

@@ -13,7 +13,10 @@ Every box is intersected with those before it, and the next interval begins at t
 `plain` plan is the textbook's: every unit, adaptive lines, no intervals; it is what published
 numbers are made of, and costs several times as much.
 
-Lists are cut so that the coefficients of a piece stay within a number of bytes.
+In mode `rigorous` and with inputs in a box, substitutions are made in float32 around a reference
+(`centred.py`), and repeated in float64 for units that stay open and lose a share of their width to
+rounding. Lists are cut so that the coefficients of a piece stay within a number of bytes, and so do
+the tables that windows read.
 
 Source: Wong 2020, Alg. 1 (parallel lines); Zhang et al. 2018 and 2020 (CROWN, CROWN-IBP).
 Departure: candidates are listed for each image, not for the batch, and are bounded twice.

@@ -129,9 +129,8 @@ class FrozenModel:
             x = x.detach().requires_grad_(True)
             logits = self._call(x)
             values = value(logits)
-            gradient = torch.zeros_like(x)
-            if values.requires_grad:
-                gradient = input_gradient(values.sum(), x)
+            learns = values.requires_grad
+            gradient = input_gradient(values.sum(), x) if learns else torch.zeros_like(x)
         self.passes.backwards += len(x)
         return logits.detach(), values.detach(), gradient
 

@@ -108,9 +108,8 @@ class Keys:
         self, shape: Sequence[int], step: int | Tensor = 0, low: float = 0.0, high: float = 1.0
     ) -> Tensor:
         """Uniform on [low, high], float32, (B, *shape): 24 random bits each."""
-        unit = (
-            (self._halves(math.prod(shape), step) >> 8 & 0xFFFFFF).to(torch.float32).mul_(2.0**-24)
-        )
+        words = (self._halves(math.prod(shape), step) >> 8).bitwise_and_(0xFFFFFF)
+        unit = words.to(torch.float32).mul_(2.0**-24)
         if (low, high) != (0.0, 1.0):
             unit = unit.mul_(high - low).add_(low)
         return unit.view(len(self), *shape)
@@ -156,10 +155,13 @@ def permutation(seed: int, *path: str | int, size: int) -> Tensor:
 
 
 def _mix(z: Tensor) -> Tensor:
-    """The finaliser of SplitMix64 on wrapping int64 words."""
-    z = (z ^ (z >> 30 & (1 << 34) - 1)) * _signed(_MIX1)
-    z = (z ^ (z >> 27 & (1 << 37) - 1)) * _signed(_MIX2)
-    return z ^ (z >> 31 & (1 << 33) - 1)
+    """The finaliser of SplitMix64 on wrapping int64 words, which it leaves as they are; in two
+    buffers, since new memory costs more than the arithmetic."""
+    z = (z >> 30).bitwise_and_((1 << 34) - 1).bitwise_xor_(z).mul_(_signed(_MIX1))
+    high = (z >> 27).bitwise_and_((1 << 37) - 1)
+    z.bitwise_xor_(high).mul_(_signed(_MIX2))
+    torch.bitwise_right_shift(z, 31, out=high)
+    return z.bitwise_xor_(high.bitwise_and_((1 << 33) - 1))
 
 
 def _token(token: str | int) -> int:

@@ -176,7 +176,7 @@ REPRODUCTIONS = Catalogue(
         (
             "gradalign-radii",
             "catastrophic overfitting: seven trainings over the radius",
-            "Tables 2.4 and 2.5, Figs 2.1 and 2.8",
+            "Tables 2.4 and 2.5, Figs 2.1, 2.8 and 2.14",
             "scaled: 45 minutes; published: GPUs, weeks",
         ),
         (

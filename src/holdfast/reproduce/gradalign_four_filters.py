@@ -131,7 +131,7 @@ REPRODUCTION = Reproduction(
             recipes=(FILTERS,),
             changes={"data.name": "cifar10-jpeg", "training.keep_every": 1, **_KEPT},
             images=1000,
-            minutes=20,
+            minutes=6,
             note="CIFAR-10 (JPEG), the first 1,000 test images",
         ),
         Size(

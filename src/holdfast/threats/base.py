@@ -191,7 +191,7 @@ class Ball(ABC):
         if not isinstance(self.radius, Tensor) and math.isinf(self.radius):
             raise InputError("radius", self.radius, "has no random start", "give a finite radius")
         radius = fitted(self.radius, self._rows, x)
-        move = self._unit(x, keys, step).to(x.dtype).mul_(radius)
+        move = torch.empty_like(x).copy_(self._unit(x, keys, step)).mul_(radius)
         return projections.linf(move.add_(x), x, radius, self.box)
 
     def hull(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -151,24 +151,6 @@ def adaptive_bound(
     return RegretBound(_theta_term(constants, horizon), (n + 1) / 2 * inputs, smooth)
 
 
-def adaptive_ratio(norms: Tensor, momentum: float) -> float:
-    """The second term of `adaptive_bound` over that of `constant_bound` (Eq 5.27), in either form.
-
-    Args:
-        norms: G_i, (N,), not all zero.
-        momentum: beta.
-
-    Raises:
-        InputError: a momentum outside [0, 1).
-
-    Example:
-        >>> round(adaptive_ratio(torch.tensor([1.0, 1.0, 1.0]), momentum=0.5), 3)
-        1.189
-    """
-    norms = norms.double()
-    return _rest(momentum) ** -0.25 * float(norms.mean() / norms.square().mean().sqrt())
-
-
 def _theta_step(constants: Constants, horizon: int) -> float:
     if constants.theta_gradient == 0:
         return 0.0
