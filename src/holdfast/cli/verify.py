@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\b
 Examples:
   holdfast verify net.onnx property.vnnlib --timeout 60
-  holdfast verify --instances instances.csv --jobs 2 --run runs/mine
+  holdfast verify --instances instances.csv --jobs 2 --run runs/verified
 
 A list is a file of lines NETWORK,PROPERTY,SECONDS with paths relative to it; a header may name a
 fourth column `verdict`. Exit code 0 if the property holds, 1 if it is violated, 3 for timeout or
