@@ -22,7 +22,7 @@ def test_forms_lie_below_the_rows_everywhere_in_the_set(method, name, threat):
     forms = linear_forms(method(), graph(name), x, threat, rows)
     assert forms.coefficients.shape == (3, 4, *x.shape[1:])
     assert forms.constants.shape == (3, 4)
-    for moved in samples(*Linf(threat.radius).hull(x), 60):
+    for moved in samples(*Linf(threat.radius).hull(x), 20):
         point = threat.project(moved, x)
         with torch.no_grad():
             values = torch.einsum("brk,bk->br", rows, graph(name).forward(point))
@@ -69,7 +69,13 @@ def leaves(radius_shape):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
-    ("threat", "shape"), [(Linf, (3,)), (L2, (3,)), (Linf, (1, 2, 7, 6)), (L2, (3, 2, 7, 6))]
+    ("threat", "shape"),
+    [
+        (Linf, (3,)),
+        (L2, (3, 2, 7, 6)),
+        pytest.param(L2, (3,), marks=pytest.mark.slow),
+        pytest.param(Linf, (1, 2, 7, 6), marks=pytest.mark.slow),
+    ],
 )
 def test_gradients_are_those_of_finite_differences(method, threat, shape):
     model, x, rows, radius = leaves(shape)

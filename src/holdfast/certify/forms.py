@@ -54,7 +54,8 @@ def linear_forms(
     """Linear forms of the input below rows of the logits.
 
     Args:
-        method: Dual, CROWN or CrownIBP; what its mode says of rounding holds here.
+        method: Dual, CROWN or CrownIBP; what its mode says of rounding holds here. AlphaCrown gives
+            the forms of CROWN.
         model: a captured graph, or a module, which is captured first.
         x: (B, *E).
         threat: as for `method.bound`.

@@ -227,7 +227,8 @@ class Dual(Linear):
     Cost: a pull of one row for each unit whose sign is open, and for each row that is.
     Needs: a graph (or a module, captured at each call); no gradients.
     Source: Wong and Kolter 2018, arXiv 1711.00851, Theorem 1 and Alg. 1; Wong 2020, sec 3.1.
-    Departure: with the cheap schedule, boxes are intersected with intervals.
+    Departure: with the cheap schedule, units that intervals settle are not relaxed, and a box that
+        an interval halves is intersected with it.
     """
 
     _inner: ClassVar[Inner] = "parallel"

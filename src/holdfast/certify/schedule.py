@@ -9,9 +9,10 @@ nonlinear node reads, substitutions back to the input on top of it:
 2. one substitution with parallel lines, which gives both ends (`backward.both`);
 3. for the units that are still candidates, one with adaptive lines for each end.
 
-Every box is intersected with those before it, and the next interval begins at the narrower box. The
-`plain` plan is the textbook's: every unit, adaptive lines, no intervals; it is what published
-numbers are made of, and costs several times as much.
+Boxes are intersected with those before them (where all lines are parallel, only if that halves
+them), and the next interval begins at the narrower box. The `plain` plan is the textbook's: every
+unit, adaptive lines, no intervals; it is what published numbers are made of, and costs several
+times as much.
 
 In mode `rigorous` and with inputs in a box, substitutions are made in float32 around a reference
 (`centred.py`), and repeated in float64 for units that stay open and lose a share of their width to
@@ -157,7 +158,8 @@ def tighten(known: Known, node: Node, readers: Sequence[Node], plan: Plan) -> No
     for step in steps:
         loose = _loose(readers, known.boxes[node.place])
         found, rough = _bounded(known, node, loose, plan, step)
-        known.boxes[node.place] = _meet(known.boxes[node.place], found)
+        met = _kept if plan.inner == "parallel" else _meet
+        known.boxes[node.place] = met(known.boxes[node.place], found)
     if rough is None:
         return
     loose = rough & _loose(readers, known.boxes[node.place])
@@ -270,3 +272,11 @@ def _loose(readers: Sequence[Node], box: Box) -> Tensor:
 def _meet(first: Box, second: Box) -> Box:
     lower = torch.maximum(first.lower, second.lower)
     return Box(lower, torch.minimum(first.upper, second.upper))
+
+
+def _kept(interval: Box, found: Box) -> Box:
+    """The box that parallel lines give, unless the interval halves it: with these lines a narrower
+    box is not always better."""
+    box = _meet(interval, found)
+    kept = 2.0 * (box.upper - box.lower) >= found.upper - found.lower
+    return Box(*(torch.where(kept, *ends) for ends in zip(found, box, strict=True)))

@@ -182,7 +182,7 @@ class Window:
             for axis in (0, 1)
         ]
         wide = math.prod(size) * shape[0] * math.prod(into)
-        if wide <= _MATRIX and len(rows) > math.prod(size):
+        if wide <= min(_MATRIX, self.memo.most // 4) and len(rows) > math.prod(size):
             matrix = self.memo.matrix(weight, size, lambda: as_matrix(op, size, weight))
             pulled = (rows.flatten(1) @ matrix).view(-1, shape[0], *into)
         else:
