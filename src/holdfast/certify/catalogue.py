@@ -17,7 +17,7 @@ BOUNDS = Catalogue(
         target="holdfast.certify.linear:Dual",
         summary="linear bounds with parallel lines, from rows pulled back to the input",
         source="Wong and Kolter 2018, arXiv:1711.00851, Alg. 1; Weng et al. 2018, arXiv:1804.09699",
-        guarantee="sound in float64 less a running rounding radius (mode rigorous)",
+        guarantee="sound less a rounding radius (rigorous), for the float32 pass too (deployed)",
         cost="one pull per open unit and per open row",
     ),
     Entry(
