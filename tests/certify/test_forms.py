@@ -3,8 +3,9 @@ import torch
 from torch import nn
 
 from certify.nets import conv_net, graph, inputs, samples
-from holdfast.certify import CROWN, CrownIBP, Dual, capture, margin_rows
+from holdfast.certify import CROWN, CrownIBP, Dual, HighProbability, Projected, capture, margin_rows
 from holdfast.certify.forms import Forms, linear_bounds, linear_forms
+from holdfast.core.errors import InputError
 from holdfast.threats import L2, Linf
 
 METHODS = [Dual, CROWN, CrownIBP]
@@ -144,3 +145,11 @@ def test_a_certified_loss_can_be_trained_on():
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] - 0.05
+
+
+@pytest.mark.parametrize("method", [Projected(), HighProbability()])
+@pytest.mark.parametrize("call", [linear_forms, linear_bounds])
+def test_estimates_have_no_forms(method, call):
+    x, rows = problem()
+    with pytest.raises(InputError, match=f"{type(method).__name__}.*only estimates"):
+        call(method, graph("conv"), x, Linf(0.05), rows)

@@ -5,7 +5,16 @@ import torch
 
 from certify.radius_cases import SIZES, case, exact_linear, network
 from holdfast.attacks import PGD
-from holdfast.certify import CROWN, CrownIBP, Dual, Interval, capture, certified, margin_rows
+from holdfast.certify import (
+    CROWN,
+    CrownIBP,
+    Dual,
+    Interval,
+    Projected,
+    capture,
+    certified,
+    margin_rows,
+)
 from holdfast.certify.radius import Bisection, Radii, limits
 from holdfast.certify.radius_envelope import EnvelopeSearch
 from holdfast.certify.radius_newton import Newton
@@ -169,3 +178,14 @@ def test_a_threat_without_a_radius_is_refused(search):
     graph, x, y = case(count=2)
     with pytest.raises(UnsupportedThreat, match="linf, l2 or l1"):
         search.find(graph, x, y, L0(2))
+
+
+@each_search
+def test_an_estimate_gives_no_radius(search):
+    graph, x, y = case(count=3)
+    method = replace(search, method=Projected(samples=3))
+    if isinstance(search, Bisection):
+        assert (method.find(graph, x, y, Linf(0.3)).radius == 0).all()
+        return
+    with pytest.raises(InputError, match="only estimates"):
+        method.find(graph, x, y, Linf(0.3))

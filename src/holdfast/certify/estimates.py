@@ -93,6 +93,7 @@ class Projected(Linear):
     """
 
     samples: Count = 50
+    proves: ClassVar[bool] = False
     _inner: ClassVar[Inner] = "interval"
     _fixed: ClassVar[bool] = True
 

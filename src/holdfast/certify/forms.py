@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from holdfast.certify.graph import Graph
 from holdfast.certify.interval import Hulled
 from holdfast.certify.linear import Linear
+from holdfast.core.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,8 @@ def linear_forms(
 
     Raises:
         CaptureError: the module holds an operation that is not supported.
-        InputError: x or spec does not fit the model; the threat around x is empty.
+        InputError: the method estimates; x or spec does not fit the model; the threat around x is
+            empty.
         UnsupportedThreat: the threat has no hull, or no support function.
 
     Example:
@@ -83,6 +85,7 @@ def linear_forms(
         >>> bool((forms.at(x.double()) <= model(x) + 1e-6).all())
         True
     """
+    _check_that_it_proves(method)
     keep = differentiable
     problem = method.posed(
         model, x if keep else x.detach(), threat, spec if keep else spec.detach()
@@ -107,7 +110,19 @@ def linear_bounds(
 
     Cost: as `method.bound`, and about twice that for the gradient; one coefficient per open unit
         and per unit that it sees is kept for it.
+
+    Raises:
+        InputError: the method estimates (`projected_bounds` has gradients for such); otherwise as
+            `linear_forms`.
     """
+    _check_that_it_proves(method)
     problem = method.posed(model, x, threat, spec)
     with torch.enable_grad(), problem.kernels():
         return torch.cat([method.rows(known, rows) for known, rows in method.known(problem)])
+
+
+def _check_that_it_proves(method: Linear) -> None:
+    """What is made of forms would certify: radii, envelopes, regions."""
+    if not method.proves:
+        name = type(method).__name__
+        raise InputError("method", name, "only estimates", "give Dual, CROWN or CrownIBP")

@@ -27,11 +27,12 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from holdfast.certify.backward import Relaxed, form, lower
+from holdfast.certify.backward import form, lower
 from holdfast.certify.chains import last_run, rows_box
 from holdfast.certify.graph import Graph, capture
 from holdfast.certify.interval import Hulled, checked_rows
 from holdfast.certify.regions import around
+from holdfast.certify.relaxed import Relaxed
 from holdfast.certify.rounding import plain_kernels
 from holdfast.certify.rows import Dense
 from holdfast.certify.schedule import Inner, Known, Plan, Shared, pieces, relax
@@ -83,6 +84,7 @@ class Linear:
     _inner: ClassVar[Inner]
     _fixed: ClassVar[bool] = False
     _deployable: ClassVar[bool] = False
+    proves: ClassVar[bool] = True
 
     def bound(
         self,
