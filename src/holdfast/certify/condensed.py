@@ -25,10 +25,9 @@ from torch import Tensor
 from holdfast.certify.ops import Op
 from holdfast.certify.regions import Around
 from holdfast.certify.relaxation import Lines
-from holdfast.certify.rounding import Box, radius
+from holdfast.certify.rounding import FLOOR, Box, radius
 from holdfast.certify.rows import Dense
 
-_FLOOR = 2.0**-900
 _SUPPORT, _TERMS = 4.0, 64
 
 
@@ -141,6 +140,14 @@ class Condensed:
         """How many units are open."""
         return self.outputs.rows.shape[1] - self.inputs
 
+    @property
+    def finite(self) -> bool:
+        """Whether all forms and lines are finite."""
+        forms = [self.outputs, *(block.reads for block in self.blocks)]
+        tables = [each for form in forms for each in (form.rows, form.offset)]
+        tables += [each for block in self.blocks for each in block.lines]
+        return all(bool(each.isfinite().all()) for each in tables)
+
     def own(self, block: Block) -> slice:
         """The columns of a block in tables of units only."""
         start = block.start - self.inputs
@@ -181,7 +188,7 @@ class Condensed:
         """What rounding may have moved, from absolute terms and the forms that are left."""
         length = torch.linalg.vector_norm(forms, dim=1)
         largest = float(torch.linalg.vector_norm(self.region.box.magnitude))
-        total = total + _SUPPORT * (length + _FLOOR) * (largest + _FLOOR) + self.outputs.size
+        total = total + _SUPPORT * (length + FLOOR) * (largest + FLOOR) + self.outputs.size
         return radius(self.terms, total)
 
     def fast(self, dtype: torch.dtype) -> "Condensed":

@@ -19,16 +19,13 @@ from torch import Tensor
 
 from holdfast.certify.activations import LeakyReLU
 from holdfast.certify.condensed import AffineForms, Block, Condensed
-from holdfast.certify.ops import Joint, LinearMap, Node, Op, OrderStatistic
+from holdfast.certify.ops import Joint, LinearMap, Node, Op, OrderStatistic, Scalar
 from holdfast.certify.regions import Around
-from holdfast.certify.relaxation import Lines, lines_of, scattered, selection_of
-from holdfast.certify.rounding import Box, radius
+from holdfast.certify.relaxation import Lines, scattered, selection_of
+from holdfast.certify.rounding import FLOOR, Box, radius
 from holdfast.certify.rows import Dense
 from holdfast.certify.schedule import Known
 from holdfast.certify.structural import Add, ReLU, Subtract
-from holdfast.core.errors import CaptureError
-
-_FLOOR = 2.0**-900
 
 Narrow = Callable[[Condensed], Box]
 
@@ -162,7 +159,7 @@ class _Pull:
         """Coefficients (N, columns), offsets (N,) and errors (N,)."""
         count = len(next(iter(pending.values())))
         columns = self.magnitude.new_zeros(count, len(self.magnitude))
-        offset, total = columns.new_zeros(count), columns.new_full((count,), _FLOOR)
+        offset, total = columns.new_zeros(count), columns.new_full((count,), FLOOR)
         for node in self.graph.nodes[max(pending) : 0 : -1]:
             if node.place not in pending:
                 continue
@@ -208,7 +205,7 @@ class _Pull:
             own = self.known.boxes[node.place].magnitude
             terms = torch.cat([each.flatten() for each in (own, *magnitudes)])
         length = torch.linalg.vector_norm(rows.flatten(1), dim=1)
-        return (length + _FLOOR) * (torch.linalg.vector_norm(terms) + _FLOOR)
+        return (length + FLOOR) * (torch.linalg.vector_norm(terms) + FLOOR)
 
 
 def _lines(known: Known, node: Node) -> tuple[Lines, list[Tensor]]:
@@ -219,12 +216,11 @@ def _lines(known: Known, node: Node) -> tuple[Lines, list[Tensor]]:
         chosen = selection_of(node.op, boxes)
         lines = Lines(*(each.flatten() for each in chosen.lines))
         return lines, [chosen.lower_place.flatten(), chosen.upper_place.flatten()]
-    try:
-        return Lines(*(each.flatten() for each in lines_of(node.op, boxes[0]))), [place]
-    except CaptureError:
-        lower, upper = (end.flatten() for end in known.boxes[node.place])
-        flat, first = torch.zeros_like(lower), torch.zeros_like(place)
-        return Lines(flat, lower, flat, upper), [first, first]
+    if isinstance(node.op, Scalar):
+        return Lines(*(each.flatten() for each in node.op.lines(boxes[0]))), [place]
+    lower, upper = (end.flatten() for end in known.boxes[node.place])
+    flat, first = torch.zeros_like(lower), torch.zeros_like(place)
+    return Lines(flat, lower, flat, upper), [first, first]
 
 
 def _apart(lines: Lines) -> Tensor:

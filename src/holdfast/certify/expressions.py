@@ -27,13 +27,10 @@ from torch import Tensor
 
 from holdfast.certify.constants import Values
 from holdfast.certify.graph import Graph
-from holdfast.certify.ops import Joint, LinearMap, Node, OrderStatistic
-from holdfast.certify.relaxation import Lines, lines_of, scattered, undecided
-from holdfast.certify.rounding import Box, radius
+from holdfast.certify.ops import Joint, LinearMap, Node, OrderStatistic, Scalar
+from holdfast.certify.relaxation import Lines, scattered
+from holdfast.certify.rounding import FLOOR, Box, radius
 from holdfast.certify.structural import Concatenate
-from holdfast.core.errors import CaptureError
-
-_FLOOR = 2.0**-900
 
 
 class Triplets(NamedTuple):
@@ -146,14 +143,13 @@ def places(op: OrderStatistic, shapes: Sequence[Sequence[int]]) -> Tensor:
 
 def _scalar(node: Node, inputs: Sequence[Box]) -> tuple[Tensor, Lines]:
     """The open units of a scalar node, and its lines."""
-    try:
-        lines = lines_of(node.op, inputs[0])
-    except CaptureError:
+    if not isinstance(node.op, Scalar):
         zero = inputs[0].lower.new_zeros(1, *node.shape)
         return ~zero.bool(), Lines(zero, zero, zero, zero)
+    lines = node.op.lines(inputs[0])
     same = lines.lower_slope == lines.upper_slope
     same &= lines.lower_intercept == lines.upper_intercept
-    return undecided(node.op, inputs[0]) | ~same, lines
+    return node.op.undecided(inputs[0]) | ~same, lines
 
 
 class _Pull:
@@ -165,7 +161,7 @@ class _Pull:
         nothing = rows.new_zeros(0)
         self.entries = [Triplets(nothing.long(), nothing.long(), nothing)]
         self.constant = rows.new_zeros(len(rows))
-        self.total = rows.new_full((len(rows),), _FLOOR)
+        self.total = rows.new_full((len(rows),), FLOOR)
         self.terms = 2 * len(picture.graph.nodes)
 
     def run(self) -> Expressions:

@@ -48,6 +48,8 @@ def solve(program: Condensed, query: Tensor, splits: Splits, target: float) -> L
         query: (R,) places of the rows, -1 where there are fewer.
         target: what a proof that the subdomain is empty has to reach, if finite.
     """
+    if not program.finite:  # a solver refuses it, and nothing could be proved
+        return Leaf(splits, None)
     model = _Programme(program, splits.signs[0].cpu().numpy())
     place = query[query >= 0].cpu()
     rows = program.outputs.rows[place].cpu().numpy()

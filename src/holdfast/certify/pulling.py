@@ -22,8 +22,7 @@ import torch
 from torch import Tensor
 
 from holdfast.certify.condensed import Block, Condensed
-
-_FLOOR = 2.0**-900
+from holdfast.certify.rounding import FLOOR
 
 Least = Callable[[Tensor], Tensor]
 
@@ -89,14 +88,14 @@ def pull(
     Guarantee: `lower` is at most the rows' value over the real numbers if the program is rigorous
         and the lines hold.
     """
-    total, given = torch.full_like(offset, _FLOOR), error
+    total, given = torch.full_like(offset, FLOOR), error
     for block, table in zip(reversed(program.blocks[: len(lines)]), reversed(lines), strict=True):
         up, down, before = _through(block, table, rows[:, block.columns])
         gain = (down * table.above).sum(1)
         if program.rigorous:
-            length = torch.linalg.vector_norm(before, dim=1) + _FLOOR
+            length = torch.linalg.vector_norm(before, dim=1) + FLOOR
             total = total + _intercepts(table, gain, up, down)
-            total = total + (length + _multipliers(table)) * (block.reads.size + _FLOOR)
+            total = total + (length + _multipliers(table)) * (block.reads.size + FLOOR)
             given = given + length * torch.linalg.vector_norm(block.reads.error)
         if table.below is not None:
             gain = gain + (up * table.below).sum(1)

@@ -38,6 +38,7 @@ import torch
 from torch import Tensor
 
 UNIT = 2.0**-53
+FLOOR = 2.0**-900  # keeps sums of absolute terms above what underflows
 _UNITS = {torch.float64: (UNIT, 2.0**-1022), torch.float32: (2.0**-24, 2.0**-126)}
 _TINY = 2.0**-1022
 _BACKENDS: Any = torch.backends
