@@ -20,9 +20,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.certify.backward import Relaxed, lower
+from holdfast.certify.backward import lower
 from holdfast.certify.linear import Linear
 from holdfast.certify.relaxation import Lines, first_slope, lines_of
+from holdfast.certify.relaxed import Relaxed
 from holdfast.certify.rows import Dense, Memo
 from holdfast.certify.schedule import Inner, Known, pieces
 from holdfast.core.recipes import Count, Fraction, Positive, hyperparameters

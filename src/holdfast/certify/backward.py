@@ -25,12 +25,10 @@ Source: Wong 2020, sec 3.1.2 and 3.4.1 (dual, any graph); Zhang et al. 2018, arX
 import torch
 from torch import Tensor
 
-from holdfast.certify.relaxed import Region, Relaxed
+from holdfast.certify.relaxed import Relaxed
 from holdfast.certify.rows import Rows
 from holdfast.certify.units import Units
-from holdfast.certify.walk import Substitution, box_ends
-
-__all__ = ["Region", "Relaxed", "both", "box_ends", "ends", "form", "lower", "widest"]
+from holdfast.certify.walk import Substitution
 
 
 def lower(relaxed: Relaxed, rows: Rows, image: Tensor, place: int) -> Tensor:

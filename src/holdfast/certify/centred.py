@@ -25,13 +25,14 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from holdfast.certify.backward import Relaxed, lower
+from holdfast.certify.backward import lower
 from holdfast.certify.constants import Values
 from holdfast.certify.lines import Lines
 from holdfast.certify.maximum_lines import Selection
 from holdfast.certify.noise import SHARE
 from holdfast.certify.open_units import OpenUnits
 from holdfast.certify.ops import LinearMap, Node, OrderStatistic
+from holdfast.certify.relaxed import Relaxed
 from holdfast.certify.rounding import Box, tiny, unit
 from holdfast.certify.rows import Dense, Rows
 from holdfast.certify.structural import Add, Concatenate, Subtract

@@ -22,7 +22,6 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from holdfast.certify.backward import Relaxed
 from holdfast.certify.chains import last_run, pulled, rows_box
 from holdfast.certify.graph import Graph
 from holdfast.certify.interval import Hulled
@@ -30,6 +29,7 @@ from holdfast.certify.linear import Linear, Problem
 from holdfast.certify.ops import LinearMap, Node
 from holdfast.certify.pushing import Form, Push, Rounding, met, slack_of
 from holdfast.certify.regions import Around, around
+from holdfast.certify.relaxed import Relaxed
 from holdfast.certify.rounding import Box, radius
 from holdfast.certify.rows import Dense
 from holdfast.certify.schedule import Inner, Known

@@ -9,11 +9,11 @@ Source: Zhang et al. 2020, arXiv 1906.06316 (the idea); Wong 2020, sec 3.4.5 (wi
 
 from collections.abc import Sequence
 
-from holdfast.certify.backward import Relaxed
 from holdfast.certify.constants import Values
 from holdfast.certify.graph import Graph
 from holdfast.certify.ops import Scalar
 from holdfast.certify.regions import Around
+from holdfast.certify.relaxed import Relaxed
 from holdfast.certify.rounding import Box
 from holdfast.certify.schedule import Known
 

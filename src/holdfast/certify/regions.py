@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from holdfast.certify.backward import box_ends
 from holdfast.certify.interval import Hulled, hull_box
 from holdfast.certify.ops import center_radius
 from holdfast.certify.rounding import Box
 from holdfast.certify.rows import Rows
+from holdfast.certify.walk import box_ends
 from holdfast.certify.windows import Window
 from holdfast.core.errors import UnsupportedThreat
 from holdfast.threats.balls import Linf

@@ -30,7 +30,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from holdfast.certify.backward import Relaxed, ends, widest
+from holdfast.certify.backward import ends, widest
 from holdfast.certify.centred import Centred
 from holdfast.certify.constants import Values
 from holdfast.certify.deployed import float32_moves
@@ -38,6 +38,7 @@ from holdfast.certify.graph import Graph
 from holdfast.certify.open_units import OpenUnits
 from holdfast.certify.ops import Input, LinearMap, Node, Scalar
 from holdfast.certify.regions import Around
+from holdfast.certify.relaxed import Relaxed
 from holdfast.certify.rounding import Box, plain_kernels
 from holdfast.certify.rows import DIAGONAL, Memo, Rows
 from holdfast.certify.structural import Add, Concatenate, ReLU, Reshape, Subtract
