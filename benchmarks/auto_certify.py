@@ -23,7 +23,7 @@ import torch
 
 from holdfast.benchmark.auto import Auto
 from holdfast.certify import capture
-from holdfast.certify.graph import Graph
+from holdfast.certify.graphs.graph import Graph
 from holdfast.core.ledger import Ledger
 from holdfast.core.results import Outcome
 from holdfast.data.load import load_data

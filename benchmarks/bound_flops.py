@@ -23,10 +23,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from holdfast.certify import CROWN, CrownIBP, Dual, Interval, capture, margin_rows
-from holdfast.certify.estimates import Projected
-from holdfast.certify.forward import Forward
-from holdfast.certify.graph import Graph
-from holdfast.certify.mixed import IntervalLinear
+from holdfast.certify.bounds.estimates import Projected
+from holdfast.certify.bounds.forward import Forward
+from holdfast.certify.bounds.mixed import IntervalLinear
+from holdfast.certify.graphs.graph import Graph
 from holdfast.core.random import Keys
 from holdfast.threats import Linf
 

@@ -37,7 +37,7 @@ from torch.nn.functional import cross_entropy
 
 from holdfast.benchmark.verify_boxes import InputBox
 from holdfast.certify import CROWN, AlphaCrown, CrownIBP, Dual, Graph, capture, margin_rows
-from holdfast.certify.forms import linear_bounds
+from holdfast.certify.bounds.forms import linear_bounds
 from holdfast.data.load import load_data
 from holdfast.models.registry import build_model
 from holdfast.models.store import load_weights

@@ -26,12 +26,12 @@ import torch
 
 from holdfast.benchmark.verified_columns import VerifiedColumns
 from holdfast.certify import Dual, capture, margin_rows
-from holdfast.certify.envelope import PEC
-from holdfast.certify.forms import linear_forms
-from holdfast.certify.radius import Bisection, Search
-from holdfast.certify.radius_envelope import EnvelopeSearch
-from holdfast.certify.radius_newton import Newton
-from holdfast.certify.radius_secant import Secant
+from holdfast.certify.bounds.forms import linear_forms
+from holdfast.certify.radii.envelope import PEC
+from holdfast.certify.radii.envelope_search import EnvelopeSearch
+from holdfast.certify.radii.newton import Newton
+from holdfast.certify.radii.radius import Bisection, Search
+from holdfast.certify.radii.secant import Secant
 from holdfast.core.random import Keys
 from holdfast.data.load import load_data
 from holdfast.models.registry import build_model

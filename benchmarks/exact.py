@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from holdfast.attacks import PGD
 from holdfast.certify import CROWN, AlphaCrown, Graph, capture, certified, margin_rows
-from holdfast.certify.branch_and_bound import BranchAndBound
+from holdfast.certify.complete.branch_and_bound import BranchAndBound
 from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys
 from holdfast.core.results import Outcome

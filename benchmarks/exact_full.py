@@ -25,8 +25,8 @@ from torch import Tensor
 
 from holdfast.attacks import PGD
 from holdfast.certify import CROWN, CrownIBP, Dual, Interval, capture, certified, margin_rows
-from holdfast.certify.lp import LP
-from holdfast.certify.milp import MILP
+from holdfast.certify.solvers.lp import LP
+from holdfast.certify.solvers.milp import MILP
 from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys
 from holdfast.data.load import load_data

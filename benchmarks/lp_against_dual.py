@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.certify import CROWN, AlphaCrown, Dual, capture, margin_rows
-from holdfast.certify.lp import LP
+from holdfast.certify.solvers.lp import LP
 from holdfast.data.load import load_data
 from holdfast.models.registry import build_model
 from holdfast.models.store import load_weights

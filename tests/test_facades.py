@@ -27,8 +27,8 @@ def test_the_package_loads_neither_torch_nor_numpy():
         "assert holdfast.__version__ and set(dir(holdfast)) >= {'evaluate', 'certify'}\n"
         "assert not {'torch', 'numpy'} & set(sys.modules), sys.modules\n"
         "assert callable(holdfast.certify)\n"
-        "from holdfast.certify.graph import capture\n"
-        "assert callable(holdfast.certify) and holdfast.certify.graph.capture is capture\n"
+        "from holdfast.certify.graphs.graph import capture\n"
+        "assert callable(holdfast.certify) and holdfast.certify.graphs.graph.capture is capture\n"
         "assert callable(holdfast.load) and callable(holdfast.train)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -28,6 +28,15 @@ FLOORS = {
     "facades": 7,
     "cli": 8,
 }
+CERTIFY = {
+    "rounding": 0,
+    "operators": 1,
+    "graphs": 2,
+    **dict.fromkeys(("formats", "substitution", "spec"), 3),
+    "bounds": 4,
+    **dict.fromkeys(("solvers", "complete", "radii"), 5),
+    **dict.fromkeys(("regions", "studies"), 6),
+}
 FILES = sorted(SOURCE.rglob("*.py"))
 ROOMS = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
 EXEMPT = {"__init__", "__main__", "catalogue", "protocol"}
@@ -42,6 +51,8 @@ WITHOUT_SOURCE = [
     "tests/training/test_traps.py",
 ]
 TARGET = re.compile(r"holdfast(\.\w+)+(:\w+)?")
+
+CERTIFY_MODULE = re.compile(r"holdfast\.certify\.[a-z]")
 
 each_room = pytest.mark.parametrize("room", ROOMS)
 
@@ -140,6 +151,19 @@ def test_a_breach_of_the_floors_is_found(tmp_path, monkeypatch):
         "import holdfast\nVERSION = holdfast.__version__\n"
     )
     assert breaches(good) == []
+
+
+def test_certificates_are_built_from_the_ground_up():
+    def breaches_inside(path: Path) -> list[str]:
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        if parts[0] != "certify" or parts[1] not in CERTIFY:
+            return []
+        used = {module.split(".")[2] for _, module in named(path) if CERTIFY_MODULE.match(module)}
+        others = used - {parts[1], "catalogue"}
+        return [f"imports {each}" for each in others if CERTIFY[each] >= CERTIFY[parts[1]]]
+
+    assert everywhere(breaches_inside) == ""
+    assert {path.stem for path in (SOURCE / "certify").glob("[a-z]*")} == {*CERTIFY, "catalogue"}
 
 
 def test_file_names_say_what_is_inside():

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from holdfast.certify.graph import capture
-from holdfast.certify.properties import Case, Property
+from holdfast.certify.formats.properties import Case, Property
+from holdfast.certify.graphs.graph import capture
 
 
 def tent():

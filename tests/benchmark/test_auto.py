@@ -7,8 +7,8 @@ from holdfast import facades
 from holdfast.benchmark import auto as module
 from holdfast.benchmark.auto import Auto, caveats, check_bounds, minimisers
 from holdfast.benchmark.evaluate import evaluate
-from holdfast.certify.graph import capture
-from holdfast.certify.linear import CROWN
+from holdfast.certify.bounds.linear import CROWN
+from holdfast.certify.graphs.graph import capture
 from holdfast.certify.spec import margin_rows
 from holdfast.core.errors import InputError
 from holdfast.core.results import Outcome

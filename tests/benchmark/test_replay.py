@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from holdfast.benchmark.replay import OWN, replay
-from holdfast.certify.graph import capture
-from holdfast.certify.vnnlib import parse_vnnlib
+from holdfast.certify.formats.vnnlib import parse_vnnlib
+from holdfast.certify.graphs.graph import capture
 
 TEXT = """(declare-const X_0 Real) (declare-const X_1 Real) (declare-const Y_0 Real)
 (assert (and (>= X_0 0.7) (<= X_0 1) (>= X_1 0) (<= X_1 0.1)))

@@ -4,8 +4,8 @@ import torch
 
 from holdfast.attacks import PGD
 from holdfast.benchmark.stages import Bound, Clean, Search, attack_result
-from holdfast.certify.graph import capture
-from holdfast.certify.interval import Interval
+from holdfast.certify.bounds.interval import Interval
+from holdfast.certify.graphs.graph import capture
 from holdfast.core.frozen import FrozenModel
 from holdfast.data.adapt import as_data
 from holdfast.threats import Linf

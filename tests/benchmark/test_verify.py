@@ -3,8 +3,8 @@ import torch
 
 from benchmark.networks import Silent, below, case, mlp, tent
 from holdfast.benchmark.verify import Splitting, verify
-from holdfast.certify.interval import Interval
-from holdfast.certify.properties import Property
+from holdfast.certify.bounds.interval import Interval
+from holdfast.certify.formats.properties import Property
 from holdfast.core.errors import InputError
 from holdfast.core.results import Bounds, Verdict
 
@@ -142,8 +142,8 @@ def test_a_network_of_another_size_is_refused():
 @pytest.mark.parametrize("name", ["nano", "tiny", "small"])
 def test_small_files_of_the_competition_hold(name, data_dir):
     pytest.importorskip("onnx")
-    from holdfast.certify.onnx_reader import read_onnx
-    from holdfast.certify.vnnlib import read_vnnlib
+    from holdfast.certify.formats.onnx_reader import read_onnx
+    from holdfast.certify.formats.vnnlib import read_vnnlib
 
     path = data_dir / "vnncomp2021" / "test" / f"test_{name}"
     graph = read_onnx(path.with_suffix(".onnx"))

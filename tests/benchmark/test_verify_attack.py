@@ -5,7 +5,7 @@ import torch
 
 from benchmark.networks import below, case, mlp, tent
 from holdfast.benchmark.verify_attack import BoxDescent, Nearby, descend
-from holdfast.certify.exploring import Network
+from holdfast.certify.complete.exploring import Network
 from holdfast.certify.rounding import Box
 
 

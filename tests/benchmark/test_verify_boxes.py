@@ -3,7 +3,7 @@ import torch
 
 from benchmark.networks import mlp
 from holdfast.benchmark.verify_boxes import Bounded, InputBox
-from holdfast.certify.interval import Interval
+from holdfast.certify.bounds.interval import Interval
 from holdfast.certify.rounding import Box
 
 LOWER = torch.tensor([[0.0, 0.0, 1.0], [-1.0, 0.1, 1.0]], dtype=torch.float64)

@@ -6,7 +6,7 @@ from holdfast.benchmark import verify_instances as module
 from holdfast.benchmark.instances import Instance
 from holdfast.benchmark.verify_attack import BoxDescent
 from holdfast.benchmark.verify_instances import answer_query, counterexample_file, verify_instances
-from holdfast.certify.linear import CROWN
+from holdfast.certify.bounds.linear import CROWN
 from holdfast.core.results import Verdict
 
 ATTACK = BoxDescent(steps=5, samples=64)

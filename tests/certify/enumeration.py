@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from holdfast.certify.interval import boxes
-from holdfast.certify.ops import LinearMap
+from holdfast.certify.bounds.interval import boxes
+from holdfast.certify.operators.ops import LinearMap
+from holdfast.certify.operators.structural import Add, ReLU, Subtract
 from holdfast.certify.rounding import Box
-from holdfast.certify.structural import Add, ReLU, Subtract
 
 
 @torch.no_grad()

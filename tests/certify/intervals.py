@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from holdfast.certify.activations import Arctan, LeakyReLU, Sigmoid, Tanh
-from holdfast.certify.lines import Lines
-from holdfast.certify.ops import Op
+from holdfast.certify.operators.activations import Arctan, LeakyReLU, Sigmoid, Tanh
+from holdfast.certify.operators.lines import Lines
+from holdfast.certify.operators.ops import Op
+from holdfast.certify.operators.structural import Clamp, ReLU
 from holdfast.certify.rounding import Box
-from holdfast.certify.structural import Clamp, ReLU
 from holdfast.core.random import Keys
 
 LONG = np.longdouble

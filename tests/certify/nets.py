@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from holdfast.certify.graph import Graph, capture
+from holdfast.certify.graphs.graph import Graph, capture
 from holdfast.core.random import Keys
 
 

@@ -10,10 +10,10 @@ import torch
 from certify.onnx_nets import constant, make_node, model, onnx
 from holdfast.benchmark.verify import Splitting, verify
 from holdfast.benchmark.verify_attack import BoxDescent
-from holdfast.certify.graph import capture
-from holdfast.certify.onnx_reader import load_onnx
-from holdfast.certify.sexpr import Atom, Document
-from holdfast.certify.vnnlib import parse_vnnlib
+from holdfast.certify.formats.onnx_reader import load_onnx
+from holdfast.certify.formats.sexpr import Atom, Document
+from holdfast.certify.formats.vnnlib import parse_vnnlib
+from holdfast.certify.graphs.graph import capture
 from holdfast.core.errors import CaptureError, InputError
 from holdfast.core.results import Verdict
 

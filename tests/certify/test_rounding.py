@@ -10,7 +10,7 @@ from torch import nn
 
 from certify.nets import Hull, inputs
 from holdfast.certify import Interval, capture, certified
-from holdfast.certify.interval import bound_rows, boxes
+from holdfast.certify.bounds.interval import bound_rows, boxes
 from holdfast.certify.rounding import Box, plain_kernels, radius, tiny, unit, widened
 
 

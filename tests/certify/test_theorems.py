@@ -27,17 +27,17 @@ from holdfast.certify import (
     margin_rows,
     read_onnx,
 )
-from holdfast.certify.affine import Linear
-from holdfast.certify.constants import Constant, Constants, Fixed, Named
-from holdfast.certify.forms import linear_forms
-from holdfast.certify.forward import Forward
-from holdfast.certify.interval import boxes
-from holdfast.certify.mixed import ForwardBackward, IntervalLinear
-from holdfast.certify.ops import Input, Node
-from holdfast.certify.piecewise_lines import relu_lines
-from holdfast.certify.relaxation import lines_of
+from holdfast.certify.bounds.forms import linear_forms
+from holdfast.certify.bounds.forward import Forward
+from holdfast.certify.bounds.interval import boxes
+from holdfast.certify.bounds.mixed import ForwardBackward, IntervalLinear
+from holdfast.certify.operators.affine import Linear
+from holdfast.certify.operators.constants import Constant, Constants, Fixed, Named
+from holdfast.certify.operators.ops import Input, Node
+from holdfast.certify.operators.piecewise_lines import relu_lines
+from holdfast.certify.operators.relaxation import lines_of
+from holdfast.certify.operators.structural import Add, ReLU
 from holdfast.certify.rounding import Box
-from holdfast.certify.structural import Add, ReLU
 from holdfast.core.random import Keys
 
 LA = Dual(schedule="plain")

@@ -8,9 +8,9 @@ by their lines; what remains is a row over x.
 import torch
 from torch import Tensor
 
-from holdfast.certify.graph import Graph
-from holdfast.certify.ops import LinearMap
-from holdfast.certify.structural import Add, ReLU, Subtract
+from holdfast.certify.graphs.graph import Graph
+from holdfast.certify.operators.ops import LinearMap
+from holdfast.certify.operators.structural import Add, ReLU, Subtract
 
 
 class Textbook:

@@ -6,7 +6,7 @@ from torch import nn
 
 from holdfast.attacks import ATTACKS, PGD
 from holdfast.benchmark.evaluate import evaluate
-from holdfast.certify.interval import Interval
+from holdfast.certify.bounds.interval import Interval
 from holdfast.certify.spec import margin_rows
 from holdfast.core.errors import MissingExtra
 from holdfast.core.frozen import FrozenModel

@@ -18,13 +18,13 @@ from torch import nn
 from certify.nets import graph, inputs, samples
 from certify.programming import tiny
 from holdfast.certify import CROWN, AlphaCrown, CrownIBP, Dual, Interval, capture, margin_rows
-from holdfast.certify.backward import lower
-from holdfast.certify.highs import Solver
-from holdfast.certify.lp import LP
-from holdfast.certify.milp import MILP
-from holdfast.certify.relaxation import first_slope, lines_of
-from holdfast.certify.rows import Dense, Memo
-from holdfast.certify.structural import ReLU
+from holdfast.certify.operators.relaxation import first_slope, lines_of
+from holdfast.certify.operators.structural import ReLU
+from holdfast.certify.solvers.highs import Solver
+from holdfast.certify.solvers.lp import LP
+from holdfast.certify.solvers.milp import MILP
+from holdfast.certify.substitution.backward import lower
+from holdfast.certify.substitution.rows import Dense, Memo
 from holdfast.threats import L1, Linf
 
 ROOM = 1e-5  # linear bounds may subtract that much for rounding

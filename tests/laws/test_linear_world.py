@@ -5,7 +5,7 @@ import torch
 
 from holdfast.attacks import FGSM, PGD
 from holdfast.benchmark.evaluate import evaluate
-from holdfast.certify.interval import Interval
+from holdfast.certify.bounds.interval import Interval
 from holdfast.certify.spec import margin_rows
 from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys

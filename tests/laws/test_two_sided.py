@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from holdfast.attacks import PGD
+from holdfast.certify.bounds.interval import Interval
 from holdfast.certify.catalogue import BOUNDS
-from holdfast.certify.interval import Interval
 from holdfast.certify.spec import margin_rows
 from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from holdfast.certify.graph import capture
+from holdfast.certify.graphs.graph import capture
 from holdfast.reproduce.plane_nets import (
     certified_share,
     classes_on_grid,

@@ -29,10 +29,10 @@ from torch import Tensor
 
 from holdfast.attacks.pgd import PGD
 from holdfast.benchmark.stages import Clean, Emit, Rows, Stage, attack_result
+from holdfast.certify.bounds.forms import linear_forms
+from holdfast.certify.bounds.linear import Dual, Linear
 from holdfast.certify.catalogue import BOUNDS
-from holdfast.certify.forms import linear_forms
-from holdfast.certify.graph import Graph, capture
-from holdfast.certify.linear import Dual, Linear
+from holdfast.certify.graphs.graph import Graph, capture
 from holdfast.certify.spec import margin_rows
 from holdfast.core.errors import unknown_name
 from holdfast.core.frozen import FrozenModel, Model, default_block

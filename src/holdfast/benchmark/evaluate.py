@@ -27,7 +27,7 @@ from holdfast.benchmark.catalogue import PROTOCOLS
 from holdfast.benchmark.examination import Examination
 from holdfast.benchmark.protocol import Listed, Protocol
 from holdfast.benchmark.result import Evaluation, Point, summarise
-from holdfast.certify.graph import Graph, capture
+from holdfast.certify.graphs.graph import Graph, capture
 from holdfast.core.errors import CaptureError, InputError, UnsupportedThreat
 from holdfast.core.frozen import FrozenModel, Model, default_block
 from holdfast.core.recipes import content_hash

@@ -22,7 +22,7 @@ from holdfast.benchmark.protocol import Board, Listed, Protocol, Step, blank
 from holdfast.benchmark.stages import Bound, Clean, Rows, Search, Stage, attack_result
 from holdfast.benchmark.sweep import Sweep
 from holdfast.certify.catalogue import BOUNDS
-from holdfast.certify.graph import Graph
+from holdfast.certify.graphs.graph import Graph
 from holdfast.core.errors import InputError, RunConflict
 from holdfast.core.frozen import FrozenModel
 from holdfast.core.ledger import Ledger

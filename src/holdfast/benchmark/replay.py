@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from holdfast.certify.graph import Graph
-from holdfast.certify.properties import Case, Property
+from holdfast.certify.formats.properties import Case, Property
+from holdfast.certify.graphs.graph import Graph
 from holdfast.core.errors import HoldfastError, MissingExtra, described, shorten
 from holdfast.core.optional import optional
 

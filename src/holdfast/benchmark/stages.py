@@ -15,8 +15,8 @@ from torch import Tensor
 
 from holdfast.attacks.attack import Attack
 from holdfast.attacks.protocol import Finished, Tick
-from holdfast.certify.graph import Graph
-from holdfast.certify.interval import Interval
+from holdfast.certify.bounds.interval import Interval
+from holdfast.certify.graphs.graph import Graph
 from holdfast.certify.spec import margin_rows
 from holdfast.core.errors import InputError, described
 from holdfast.core.frozen import FrozenModel

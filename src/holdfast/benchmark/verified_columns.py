@@ -30,12 +30,12 @@ from torch import Tensor, nn
 from holdfast.attacks.attack import Attack
 from holdfast.attacks.catalogue import ATTACKS
 from holdfast.attacks.pgd import PGD
+from holdfast.certify.bounds.interval import Interval
+from holdfast.certify.bounds.linear import Dual, Linear
 from holdfast.certify.catalogue import BOUNDS
-from holdfast.certify.envelope import PEC, reach_of
-from holdfast.certify.graph import Graph, capture
-from holdfast.certify.interval import Interval, certified
-from holdfast.certify.linear import Dual, Linear
-from holdfast.certify.spec import margin_rows
+from holdfast.certify.graphs.graph import Graph, capture
+from holdfast.certify.radii.envelope import PEC, reach_of
+from holdfast.certify.spec import certified, margin_rows
 from holdfast.core.errors import InputError
 from holdfast.core.random import Keys
 from holdfast.core.recipes import Count, From, hyperparameters

@@ -24,14 +24,14 @@ from torch import Tensor
 
 from holdfast.benchmark.verify_attack import BoxDescent, Falsifier, Nearby
 from holdfast.benchmark.verify_boxes import Bounded, Bounding, InputBox
-from holdfast.certify.branch_and_bound import BranchAndBound, condensed
-from holdfast.certify.exploring import Explored, Network, Record, listed
-from holdfast.certify.graph import Graph
-from holdfast.certify.input_boxes import InputBoxes
-from holdfast.certify.input_search import Bisection
-from holdfast.certify.interval import Interval
-from holdfast.certify.linear import CROWN
-from holdfast.certify.properties import Case, Property, by_box, excesses
+from holdfast.certify.bounds.interval import Interval
+from holdfast.certify.bounds.linear import CROWN
+from holdfast.certify.complete.branch_and_bound import BranchAndBound, condensed
+from holdfast.certify.complete.exploring import Explored, Network, Record, listed
+from holdfast.certify.complete.input_boxes import InputBoxes
+from holdfast.certify.complete.input_search import Bisection
+from holdfast.certify.formats.properties import Case, Property, by_box, excesses
+from holdfast.certify.graphs.graph import Graph
 from holdfast.certify.rounding import Box
 from holdfast.core.errors import InputError
 from holdfast.core.recipes import Count, hyperparameters

@@ -16,9 +16,9 @@ from typing import Annotated, Protocol
 import torch
 from torch import Tensor
 
-from holdfast.certify.exploring import Network
-from holdfast.certify.graph import Graph
-from holdfast.certify.properties import Case, by_box
+from holdfast.certify.complete.exploring import Network
+from holdfast.certify.formats.properties import Case, by_box
+from holdfast.certify.graphs.graph import Graph
 from holdfast.certify.rounding import Box
 from holdfast.core.random import Keys
 from holdfast.core.recipes import Count, Range, hyperparameters

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from holdfast.certify.graph import Graph
+from holdfast.certify.graphs.graph import Graph
 from holdfast.certify.rounding import Box
 from holdfast.core.results import Bounds
 

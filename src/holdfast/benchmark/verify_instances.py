@@ -19,8 +19,8 @@ from holdfast.benchmark.replay import Replay, replay
 from holdfast.benchmark.verify import Splitting, VerifyResult, verify
 from holdfast.benchmark.verify_attack import Falsifier
 from holdfast.benchmark.verify_boxes import Bounding
-from holdfast.certify.onnx_reader import read_onnx
-from holdfast.certify.vnnlib import counterexample_text, read_vnnlib
+from holdfast.certify.formats.onnx_reader import read_onnx
+from holdfast.certify.formats.vnnlib import counterexample_text, read_vnnlib
 from holdfast.core.errors import HoldfastError, described, shorten
 from holdfast.core.recipes import content_hash
 from holdfast.core.results import Verdict

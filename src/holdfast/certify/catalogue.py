@@ -6,7 +6,7 @@ BOUNDS = Catalogue(
     "bound",
     Entry(
         name="interval",
-        target="holdfast.certify.interval:Interval",
+        target="holdfast.certify.bounds.interval:Interval",
         summary="interval bound propagation with the last layer merged into the specification",
         source="Gowal et al. 2018, arXiv 1810.12715; Liu 2022, Alg. 3.2",
         guarantee="sound in float64 less an a-priori rounding radius (mode rigorous)",
@@ -14,7 +14,7 @@ BOUNDS = Catalogue(
     ),
     Entry(
         name="dual",
-        target="holdfast.certify.linear:Dual",
+        target="holdfast.certify.bounds.linear:Dual",
         summary="linear bounds with parallel lines, from rows pulled back to the input",
         source="Wong and Kolter 2018, arXiv:1711.00851, Alg. 1; Weng et al. 2018, arXiv:1804.09699",
         guarantee="sound less a rounding radius (rigorous), for the float32 pass too (deployed)",
@@ -22,7 +22,7 @@ BOUNDS = Catalogue(
     ),
     Entry(
         name="crown",
-        target="holdfast.certify.linear:CROWN",
+        target="holdfast.certify.bounds.linear:CROWN",
         summary="linear bounds with the lower slope of least area",
         source="Zhang et al. 2018, arXiv:1811.00866",
         guarantee="as dual",
@@ -30,7 +30,7 @@ BOUNDS = Catalogue(
     ),
     Entry(
         name="crown-ibp",
-        target="holdfast.certify.linear:CrownIBP",
+        target="holdfast.certify.bounds.linear:CrownIBP",
         summary="intervals inside, CROWN's lines for the rows of the specification",
         source="Zhang et al. 2020, arXiv:1906.06316",
         guarantee="as dual",
@@ -38,7 +38,7 @@ BOUNDS = Catalogue(
     ),
     Entry(
         name="alpha-crown",
-        target="holdfast.certify.alpha:AlphaCrown",
+        target="holdfast.certify.bounds.alpha:AlphaCrown",
         summary="CROWN with optimised lower slopes of each row, the best bound kept",
         source="Xu et al. 2021, arXiv:2011.13824",
         guarantee="as dual; never below crown",
@@ -46,7 +46,7 @@ BOUNDS = Catalogue(
     ),
     Entry(
         name="forward",
-        target="holdfast.certify.forward:Forward",
+        target="holdfast.certify.bounds.forward:Forward",
         summary="linear forms of the input pushed forward, for inputs of few coordinates",
         source="Xu et al. 2020, arXiv:2002.12920; Liu 2022, sec 3.3.1 and Alg. 3.1",
         guarantee="as dual, both ends",
@@ -54,7 +54,7 @@ BOUNDS = Catalogue(
     ),
     Entry(
         name="forward-backward",
-        target="holdfast.certify.mixed:ForwardBackward",
+        target="holdfast.certify.bounds.mixed:ForwardBackward",
         summary="forward forms inside, CROWN's lines for the rows of the specification",
         source="Xu et al. 2020, arXiv:2002.12920",
         guarantee="as dual",
@@ -62,7 +62,7 @@ BOUNDS = Catalogue(
     ),
     Entry(
         name="interval-linear",
-        target="holdfast.certify.mixed:IntervalLinear",
+        target="holdfast.certify.bounds.mixed:IntervalLinear",
         summary="intervals inside, parallel lines for the rows of the specification",
         source="Liu 2022, sec 3.3.1",
         guarantee="as dual",
@@ -70,7 +70,7 @@ BOUNDS = Catalogue(
     ),
     Entry(
         name="lp",
-        target="holdfast.certify.lp:LP",
+        target="holdfast.certify.solvers.lp:LP",
         summary="the linear programme of the triangle relaxation, for rows that CROWN leaves open",
         source="Wong and Kolter 2018, arXiv:1711.00851, sec 3.1; Ehlers 2017, arXiv:1705.01320",
         guarantee="sound: rebuilt from multipliers in float64; never below crown unless plain",
@@ -78,7 +78,7 @@ BOUNDS = Catalogue(
     ),
     Entry(
         name="milp",
-        target="holdfast.certify.milp:MILP",
+        target="holdfast.certify.solvers.milp:MILP",
         summary="exact minimum by mixed-integer programming, one binary per open unit",
         source="Tjeng et al. 2019, arXiv:1711.07356, Eq. 5-8",
         guarantee="exact up to the solver's tolerances, not a proof",
@@ -86,7 +86,7 @@ BOUNDS = Catalogue(
     ),
     Entry(
         name="branch-and-bound",
-        target="holdfast.certify.branch_and_bound:BranchAndBound",
+        target="holdfast.certify.complete.branch_and_bound:BranchAndBound",
         summary="cuts at the signs of units, optimised multipliers in each part, up to a minute",
         source="Wang et al. 2021, arXiv:2103.06624; Bunel et al. 2020, arXiv:1909.06588",
         guarantee="as dual; decides every row, given time, where the threat is a box",
@@ -98,7 +98,7 @@ ESTIMATES = Catalogue(
     "estimate",
     Entry(
         name="projected",
-        target="holdfast.certify.estimates:Projected",
+        target="holdfast.certify.bounds.estimates:Projected",
         summary="boxes by medians of random projections, the dual bound of the rows",
         source="Wong 2020, sec 3.4.5, Theorem 4, Alg. 3",
         guarantee="none: an estimate",
@@ -106,7 +106,7 @@ ESTIMATES = Catalogue(
     ),
     Entry(
         name="high-probability",
-        target="holdfast.certify.estimates:HighProbability",
+        target="holdfast.certify.bounds.estimates:HighProbability",
         summary="boxes by corrected geometric means, all valid with high probability",
         source="Wong 2020, sec 3.4.6, Eq. 3.92",
         guarantee="with probability 1 - failure over the keys",
@@ -119,7 +119,7 @@ SEARCHES = Catalogue(
     "radius search",
     Entry(
         name="bisection",
-        target="holdfast.certify.radius:Bisection",
+        target="holdfast.certify.radii.radius:Bisection",
         summary="certified radii by halving",
         source="Liu 2022, sec 3.3.2",
         guarantee=_HELD,
@@ -127,7 +127,7 @@ SEARCHES = Catalogue(
     ),
     Entry(
         name="envelope",
-        target="holdfast.certify.radius_envelope:EnvelopeSearch",
+        target="holdfast.certify.radii.envelope_search:EnvelopeSearch",
         summary="halving that the polyhedral envelope shortens",
         source="Liu 2022, Alg. 3.5",
         guarantee=_HELD,
@@ -135,7 +135,7 @@ SEARCHES = Catalogue(
     ),
     Entry(
         name="newton",
-        target="holdfast.certify.radius_newton:Newton",
+        target="holdfast.certify.radii.newton:Newton",
         summary="Newton's method on the certified margin, within a bracket",
         source="Wong 2020, Eq. 3.29",
         guarantee=_HELD,
@@ -143,7 +143,7 @@ SEARCHES = Catalogue(
     ),
     Entry(
         name="secant",
-        target="holdfast.certify.radius_secant:Secant",
+        target="holdfast.certify.radii.secant:Secant",
         summary="secants on the certified margin and the envelope, within a bracket",
         guarantee=_HELD,
         cost="6 or 7 bounds",

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from holdfast.certify.equal_shares import EqualShares
-from holdfast.certify.graph import capture
-from holdfast.certify.volumes import bounding_map, likeness, mean_radius, share_above
+from holdfast.certify.graphs.graph import capture
+from holdfast.certify.regions.equal_shares import EqualShares
+from holdfast.certify.regions.volumes import bounding_map, likeness, mean_radius, share_above
 from holdfast.report.bounding_maps import maps_figure
 from holdfast.reproduce.computations import (
     SEPARATOR,

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from holdfast.certify.equal_shares import EqualShares
-from holdfast.certify.graph import capture
-from holdfast.certify.growing import Region
-from holdfast.certify.nonuniform import NonUniform
-from holdfast.certify.volumes import compare, likeness, share_above
+from holdfast.certify.graphs.graph import capture
+from holdfast.certify.regions.equal_shares import EqualShares
+from holdfast.certify.regions.growing import Region
+from holdfast.certify.regions.nonuniform import NonUniform
+from holdfast.certify.regions.volumes import compare, likeness, share_above
 from holdfast.reproduce.computations import (
     SEPARATOR,
     Bench,

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from holdfast.certify.equal_shares import EqualShares
-from holdfast.certify.graph import Graph, capture
-from holdfast.certify.growing import Region
-from holdfast.certify.nonuniform import NonUniform
-from holdfast.certify.volumes import mean_radius
+from holdfast.certify.graphs.graph import Graph, capture
+from holdfast.certify.regions.equal_shares import EqualShares
+from holdfast.certify.regions.growing import Region
+from holdfast.certify.regions.nonuniform import NonUniform
+from holdfast.certify.regions.volumes import mean_radius
 from holdfast.report.plane import Plane, paint_plane
 from holdfast.reproduce.computations import Bench, ComputedRow, columns_of
 from holdfast.reproduce.figures import blank

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from holdfast.certify.forms import linear_bounds
-from holdfast.certify.graph import Graph, capture
-from holdfast.certify.linear import Dual
+from holdfast.certify.bounds.forms import linear_bounds
+from holdfast.certify.bounds.linear import Dual
+from holdfast.certify.graphs.graph import Graph, capture
 from holdfast.certify.spec import margin_rows
 from holdfast.core.random import Keys
 from holdfast.threats.balls import Linf

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from holdfast.certify.graph import capture
+from holdfast.certify.graphs.graph import capture
 from holdfast.report.plane import Plane, paint_plane
 from holdfast.reproduce.computations import Bench, ComputedRow, columns_of
 from holdfast.reproduce.figures import blank

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from holdfast.certify.graph import Graph, capture
-from holdfast.certify.interval import Interval
-from holdfast.certify.linear import CROWN, Dual
-from holdfast.certify.polytope import outer_polygon
-from holdfast.certify.radius import Bounding
+from holdfast.certify.bounds.interval import Interval
+from holdfast.certify.bounds.linear import CROWN, Dual
+from holdfast.certify.graphs.graph import Graph, capture
+from holdfast.certify.radii.radius import Bounding
+from holdfast.certify.studies.polytope import outer_polygon
 from holdfast.core.random import Keys
 from holdfast.report.polytopes import Polytope, paint_polytope
 from holdfast.reproduce.computations import Bench, ComputedRow, columns_of

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.attacks.pgd import PGD
-from holdfast.certify.detector import Detector
-from holdfast.certify.graph import Graph, capture
-from holdfast.certify.index_sets import index_sets
-from holdfast.certify.linear import CROWN
-from holdfast.certify.radius import Bisection
+from holdfast.certify.bounds.linear import CROWN
+from holdfast.certify.graphs.graph import Graph, capture
+from holdfast.certify.radii.radius import Bisection
+from holdfast.certify.studies.detector import Detector
+from holdfast.certify.studies.index_sets import index_sets
 from holdfast.core.random import Keys
 from holdfast.models.registry import build_model
 from holdfast.models.store import load_weights

@@ -14,10 +14,10 @@ from typing import Any
 
 from torch import Tensor
 
-from holdfast.certify.graph import capture
-from holdfast.certify.radius import Search
-from holdfast.certify.radius_envelope import EnvelopeSearch
-from holdfast.certify.radius_secant import Secant
+from holdfast.certify.graphs.graph import capture
+from holdfast.certify.radii.envelope_search import EnvelopeSearch
+from holdfast.certify.radii.radius import Search
+from holdfast.certify.radii.secant import Secant
 from holdfast.reproduce.computations import Bench, ComputedRow, columns_of
 from holdfast.reproduce.figures import bars
 from holdfast.reproduce.orderings import figure

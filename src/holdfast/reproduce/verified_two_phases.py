@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from holdfast.certify.envelope import PEC
-from holdfast.certify.graph import capture
-from holdfast.certify.linear import Dual
+from holdfast.certify.bounds.linear import Dual
+from holdfast.certify.graphs.graph import capture
+from holdfast.certify.radii.envelope import PEC
 from holdfast.certify.spec import margin_rows
 from holdfast.reproduce.computations import Bench, ComputedRow
 from holdfast.reproduce.figures import sweep

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from holdfast.certify.graph import Graph, capture
-from holdfast.certify.interval import interval_margins
+from holdfast.certify.bounds.interval import interval_margins
+from holdfast.certify.graphs.graph import Graph, capture
 from holdfast.core.errors import UnsupportedThreat
 from holdfast.core.random import Keys
 from holdfast.core.recipes import From, hyperparameters

@@ -1,0 +1,1 @@
+"""Files of verification problems: networks in ONNX, properties in VNN-LIB."""

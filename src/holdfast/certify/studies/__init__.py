@@ -1,0 +1,1 @@
+"""What certificates say beyond the margin: detection, index sets, pictures of polytopes."""

@@ -1,0 +1,82 @@
+import math
+
+import pytest
+import torch
+
+from certify.nets import Ball2, Hull, deep_net, graph, inputs, samples, small_net
+from holdfast.certify import CROWN, CrownIBP, Dual, Interval, capture, margin_rows
+from holdfast.certify.bounds.forms import linear_forms
+from holdfast.certify.bounds.forward import Forward
+from holdfast.certify.bounds.mixed import ForwardBackward, IntervalLinear
+from holdfast.core.errors import InputError
+from holdfast.threats import L2, Linf
+
+
+class Cube(Hull):
+    boxed = True
+
+
+def test_golden_example_b():
+    """IBP-inspired linear bounds, composed as the text of the thesis has it."""
+    x, spec = torch.tensor([[0.6, 0.2]]).double(), torch.tensor([[1.0, -1.0]])
+    method = IntervalLinear(schedule="plain")
+    for eps, wanted in ((0.05, -0.6), (0.1, -1.75), (0.2, -3.895238)):
+        found = method.bound(deep_net(), x, Cube(eps), spec)
+        assert found.lower.item() == pytest.approx(wanted, abs=6e-7)
+        assert found.sound
+    forms = linear_forms(method, deep_net(), x, Cube(0.1), spec)
+    distance = forms.at(x) / forms.coefficients.abs().sum(2)
+    assert distance.item() == pytest.approx(0.002778, abs=6e-7)
+
+
+@pytest.mark.parametrize("p", [math.inf, 2])
+def test_with_one_hidden_layer_it_is_the_dual_bound(p):
+    """Also for l2, where the first layer needs the ball and not its hull."""
+    x, y = inputs(5, (2,)), torch.tensor([0, 1, 0, 1, 1])
+    for eps in (0.1, 0.3, 0.8):
+        threat = Cube(eps) if p == math.inf else Ball2(eps)
+        first = IntervalLinear(schedule="plain").bound(small_net(), x, threat, margin_rows(y, 2))
+        second = Dual(schedule="plain").bound(small_net(), x, threat, margin_rows(y, 2))
+        torch.testing.assert_close(first.lower, second.lower, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("method", [IntervalLinear, ForwardBackward])
+@pytest.mark.parametrize("threat", [Linf(0.03), L2(0.2)], ids=["linf", "l2"])
+@pytest.mark.parametrize("name", ["conv", "residual"])
+def test_samples_stay_above(method, threat, name):
+    x, rows = inputs(3), margin_rows(torch.tensor([0, 4, 2]), 5).double()
+    found = method().bound(graph(name), x, threat, rows)
+    points = threat.project(samples(*threat.hull(x), 200).flatten(0, 1), x.repeat(200, 1, 1, 1))
+    with torch.no_grad():
+        logits = graph(name).forward(points).view(200, 3, 5)
+    assert (torch.einsum("brk,sbk->sbr", rows, logits) >= found.lower).all()
+    assert found.sound
+
+
+def test_a_backward_pass_of_the_rows_gains():
+    """Boxes of the forward pass are tighter than intervals, looser than those of CROWN."""
+    x, rows = inputs(3), margin_rows(torch.tensor([0, 4, 2]), 5)
+    order = [CrownIBP, ForwardBackward, CROWN]
+    found = [
+        method(schedule="plain").bound(graph("residual"), x, Linf(0.02), rows).lower.mean()
+        for method in order
+    ]
+    forward = Forward(schedule="plain").bound(graph("residual"), x, Linf(0.02), rows).lower.mean()
+    assert found[0] + 0.1 < found[1] < found[2]
+    assert forward + 0.1 < found[1]
+
+
+def test_rows_proved_by_intervals_are_left():
+    x, rows = inputs(3), margin_rows(torch.tensor([0, 4, 2]), 5)
+    interval = Interval().bound(graph("conv"), x, Linf(0.005), rows).lower
+    found = IntervalLinear().bound(graph("conv"), x, Linf(0.005), rows)
+    assert torch.equal(found.lower[interval > 0], interval[interval > 0])
+    assert found.cost["rows"] * 3 == (interval <= 0).sum()
+
+
+def test_bad_input_is_named():
+    captured = capture(small_net(), (2,))
+    with pytest.raises(InputError, match=r"^lines="):
+        ForwardBackward(lines="bent")
+    with pytest.raises(InputError, match=r"^x="):
+        IntervalLinear().bound(captured, torch.zeros(1, 3), Linf(0.1), torch.eye(2))
