@@ -161,9 +161,26 @@ def test_certify_takes_a_pair_or_data():
     one = holdfast.certify(net, x, y, "linf:0.001", block=8)
     other = holdfast.certify(net, (x, y), threat="linf:0.001", block=8)
     assert one.certified_accuracy == other.certified_accuracy > 0
-    assert one.result["attacks"] == []
+    assert one.result["certified_by"] == ["auto"]
+    alone = holdfast.certify(net, x, y, "linf:0.001", method="interval", block=8)
+    assert alone.result["attacks"] == []
+    assert alone.certified_accuracy <= one.certified_accuracy
     with pytest.raises(InputError, match="threat=None"):
         holdfast.certify(net, x, y)
+
+
+def test_certified_radii_take_a_pair_or_data_and_agree_with_certify(tmp_path):
+    net = small_net()
+    x, y = examples(13, net)
+    one = holdfast.certified_radii(net, x, y, "linf:0.1", run=tmp_path / "run")
+    other = holdfast.certified_radii(net, (x, y), threat="linf:0.1")
+    assert torch.equal(one.radius, other.radius)
+    assert Run.open(tmp_path / "run").read_result()["mean_radius"] == float(one.radius.mean())
+    radius = float(one.radius.median())
+    found = holdfast.certify(net, x, y, f"linf:{radius}", method="crown")
+    assert found.certified_accuracy == one.accuracy(radius)
+    with pytest.raises(InputError, match="threat=None"):
+        holdfast.certified_radii(net, x, y)
 
 
 def test_train_keeps_a_run_from_which_the_model_is_loaded(tmp_path):

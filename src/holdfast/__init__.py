@@ -1,8 +1,8 @@
 """Adversarial robustness of neural networks: attack, evaluate, train, certify, report.
 
-`evaluate`, `train`, `certify`, `attack` and `load` are the whole library in one call each (see
-`holdfast.facades`); everything else lies in the rooms. Importing this package loads neither torch
-nor numpy. `holdfast.certify` is a room as well as a verb: the module can be called.
+`evaluate`, `train`, `certify`, `certified_radii`, `attack` and `load` are the whole library in one
+call each (see `holdfast.facades`); everything else lies in the rooms. Importing this package loads
+neither torch nor numpy. `holdfast.certify` is a room as well as a verb: the module can be called.
 """
 
 import sys
@@ -14,6 +14,7 @@ from holdfast.core.lazy import attach
 
 if TYPE_CHECKING:
     from holdfast.facades import attack as attack
+    from holdfast.facades import certified_radii as certified_radii
     from holdfast.facades import evaluate as evaluate
     from holdfast.facades import load as load
     from holdfast.facades import train as train
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _get, __dir__, __all__ = attach(
-    __name__, dict.fromkeys(("attack", "certify", "evaluate", "load", "train"), ".facades")
+    __name__,
+    dict.fromkeys(
+        ("attack", "certified_radii", "certify", "evaluate", "load", "train"), ".facades"
+    ),
 )
 
 

@@ -7,7 +7,6 @@ path; a threat an object or its text. Rooms take objects only; here names become
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,15 @@ from torch import Tensor, nn
 from holdfast.attacks.attack import Attack
 from holdfast.attacks.text import as_attacks
 from holdfast.benchmark.catalogue import PROTOCOLS
+from holdfast.benchmark.certified_radii import BLOCK, CertifiedRadii, RadiiProgress, radius_search
+from holdfast.benchmark.certified_radii import certified_radii as search_radii
 from holdfast.benchmark.evaluate import Attacks, Progress, as_protocol
 from holdfast.benchmark.evaluate import evaluate as evaluate_both_sides
 from holdfast.benchmark.gallery import write_gallery
-from holdfast.benchmark.protocol import Board, Protocol
+from holdfast.benchmark.protocol import Protocol, check_steps
 from holdfast.benchmark.result import Evaluation
 from holdfast.core.errors import CaptureError, InputError
 from holdfast.core.frozen import FrozenModel, Model, default_block
-from holdfast.core.ledger import Ledger
 from holdfast.core.random import Keys
 from holdfast.core.results import AttackResult
 from holdfast.data.adapt import as_data
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 Pathlike = str | os.PathLike[str]
 Device = torch.device | str | None
 
-__all__ = ["attack", "certify", "evaluate", "load", "train"]
+__all__ = ["attack", "certified_radii", "certify", "evaluate", "load", "train"]
 
 
 def evaluate(
@@ -114,7 +114,7 @@ def evaluate(
     threat = as_threat(threat)
     chosen = as_protocol(protocol, attacks)
     examples = _data(data, threat, limit, split, data_dir)
-    _check_steps(chosen, examples, threat)
+    check_steps(chosen, examples, threat)
     source = resolve(model, examples, weights=weights, normalize=normalize, seed=seed)
     place = placed(source, device)
     names = {"model": source.name, "data": examples.title}
@@ -152,19 +152,19 @@ def certify(
     y: Tensor | None = None,
     threat: str | Threat | None = None,
     *,
-    method: str = "interval",
+    method: str = "auto",
     **options: Any,
 ) -> Evaluation:
     """How much of the model's accuracy can be proved.
 
     Args:
         data: as for `evaluate`; or the inputs (B, *E) alone, with their labels as `y`.
-        method: the bound, one of `holdfast.certify.BOUNDS`; or `auto`, bounds in the order of their
-            cost with a short attack before the dear ones, which decides in both directions.
+        method: a bound of `holdfast.certify.BOUNDS`; or `auto`, bounds in the order of their cost
+            with a short attack before the dear ones, which decides in both directions.
         options: the others of `evaluate`.
 
     Returns:
-        an evaluation without attacks but those of `auto`.
+        An evaluation without attacks but those of `auto`.
 
     Raises:
         CaptureError: the model holds an operation that has no bound.
@@ -180,6 +180,69 @@ def certify(
         raise InputError("threat", None, "is missing", "give one such as 'linf:8/255'")
     pair = data if y is None else (data, y)
     return evaluate(model, pair, threat, attacks="", bounds=(method,), **options)
+
+
+def certified_radii(
+    model: Model | Pathlike,
+    data: Any,
+    y: Tensor | None = None,
+    threat: str | Threat | None = None,
+    *,
+    method: str = "crown",
+    search: str | None = None,
+    precision: float = 1e-4,
+    radii: Sequence[float] = (),
+    block: int = BLOCK,
+    limit: int | None = None,
+    split: str = "test",
+    data_dir: Pathlike | None = None,
+    weights: Pathlike | None = None,
+    normalize: Statistics | str | None = None,
+    seed: int = 0,
+    device: Device = None,
+    run: Run | Pathlike | None = None,
+    resume: bool = False,
+    notes: Mapping[str, Any] | None = None,
+    on_event: Callable[[RadiiProgress], None] | None = None,
+) -> CertifiedRadii:
+    """How far from each input the proofs reach.
+
+    Args:
+        data, y: as for `certify`; the others as for `evaluate`.
+        threat: a norm ball; its radius is the largest that is asked for, and may be `inf`.
+        method: the bound; `search` of `certify.SEARCHES`, by default the fastest.
+        precision: of each radius, in input units; the sound end is returned.
+        radii: at which the result gives the certified accuracy.
+
+    Guarantee, Raises: as `benchmark.certified_radii`.
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 3))
+        >>> x = torch.rand(4, 1, 2, 3)
+        >>> found = certified_radii(model, x, model(x).argmax(1), "linf:0.1")
+        >>> bool((found.radius > 0).all()), found.sound
+        (True, True)
+    """
+    if threat is None:
+        raise InputError("threat", None, "is missing", "give one such as 'linf:0.3'")
+    asked, chosen = as_threat(threat), radius_search(method, search, precision=precision)
+    examples = _data(data if y is None else (data, y), asked, limit, split, data_dir)
+    source = resolve(model, examples, weights=weights, normalize=normalize, seed=seed)
+    place = placed(source, device)
+    with run_directory("radius", source.name, examples.name, run, resume=resume) as kept:
+        how: dict[str, Any] = {
+            "block": block,
+            "seed": seed,
+            "device": place,
+            "run": kept,
+            "on_event": on_event,
+        }
+        found = search_radii(source.model, examples, asked, chosen, **how)
+        if kept is not None and Shard.current().rank == 0:
+            about: dict[str, Any] = {"model": source.name, "data": examples.title, "method": method}
+            about |= {"warnings": source.warnings, "environment": environment()}
+            found.write(kept, {**about, **_origin(source, kept), **(notes or {})}, radii)
+            _report(kept)
+    return found
 
 
 def attack(
@@ -317,17 +380,6 @@ def _data(
 ) -> ImageData:
     folder = None if data_dir is None else os.fspath(data_dir)
     return as_data(data, limit=limit, box=threat.box, split=split, data_dir=folder)
-
-
-def _check_steps(protocol: Protocol, data: ImageData, threat: Threat) -> None:
-    """Refuses a threat in which the protocol's attacks cannot move before anything is computed; of
-    an adaptive one the first step is looked at."""
-    board = Board(Ledger(data.index, data.labels), threat, data.classes, {}, {})
-    steps = protocol.steps(board)
-    for step in islice(steps, 1) if protocol.adaptive else steps:
-        check = getattr(step.attack, "check", None)
-        if check is not None:
-            check(threat)
 
 
 def _origin(source: Source, run: Run) -> dict[str, Any]:

@@ -62,33 +62,6 @@ def test_radii_are_in_input_units_whatever_the_normalisation(here, run_command):
     assert robust("--normalize", "0", "1") == robust()
 
 
-def test_certify_is_an_evaluation_without_attacks(here, run_command):
-    answer = evaluate(run_command, "--json", "--quiet", verb="certify", threat="linf:0.005")
-    found = json.loads(answer.out)
-    assert found["attacks"] == []
-    assert found["certified_by"] == ["interval"]
-    assert 0 < found["certified_accuracy"] <= found["robust_accuracy"] == found["clean_accuracy"]
-    assert found["run"] == "runs/certify-net-digits-1"
-
-
-def test_certify_refuses_a_model_without_a_graph(here, run_command, listing):
-    (here / "odd.py").write_text(
-        "import torch\n"
-        "class Odd(torch.nn.Module):\n"
-        "    def forward(self, x):\n"
-        "        return torch.sin(x.flatten(1))[:, :10]\n"
-    )
-    before = listing()
-    answer = run_command(
-        *("certify", "--model", "odd:Odd", "--data", "digits", "--threat", "linf:0.1"),
-        *("--limit", "30", "--quiet"),
-    )
-    assert answer.code == 2
-    assert answer.err.startswith("error: nothing is certified")
-    assert "sin" in answer.err
-    assert listing() == before
-
-
 def test_attack_leaves_examples_that_other_tools_can_read(here, run_command):
     more = ("--attacks", "pgd-5-1", "--save-examples", "mine.npz", "--quiet")
     evaluate(run_command, *more, verb="attack", threat="linf:0.1")

@@ -6,6 +6,7 @@ those decided in the meantime; its findings are on the board before the next ste
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, runtime_checkable
 from typing import Protocol as Structural
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from holdfast.attacks.attack import Attack
 from holdfast.core.ledger import Ledger
 from holdfast.core.results import Outcome
+from holdfast.data.images import ImageData
 from holdfast.threats.protocol import Threat
 
 
@@ -122,3 +124,19 @@ class Listed:
 def blank(like: Tensor, count: int) -> Tensor:
     """(count, *E) of NaN: points of a step that has not run."""
     return torch.full((count, *like.shape[1:]), float("nan"), dtype=like.dtype)
+
+
+def check_steps(protocol: Protocol, data: ImageData, threat: Threat) -> None:
+    """Refuses a threat in which the protocol's attacks cannot move before anything is computed.
+
+    Of an adaptive protocol the first step is looked at.
+
+    Raises:
+        InputError: what the attack's own check says.
+    """
+    board = Board(Ledger(data.index, data.labels), threat, data.classes, {}, {})
+    steps = protocol.steps(board)
+    for step in islice(steps, 1) if protocol.adaptive else steps:
+        check = getattr(step.attack, "check", None)
+        if check is not None:
+            check(threat)

@@ -14,7 +14,7 @@ import typer
 
 from holdfast.attacks.catalogue import ATTACKS
 from holdfast.benchmark.catalogue import PROTOCOLS
-from holdfast.certify.catalogue import BOUNDS
+from holdfast.certify.catalogue import BOUNDS, SEARCHES
 from holdfast.cli import options, output
 from holdfast.cli.running import check_out
 from holdfast.core.catalogue import Entry
@@ -34,6 +34,7 @@ NOUNS = {
     "attacks": (ATTACKS, "what searches for wrong answers", "pgd"),
     "protocols": (PROTOCOLS, "in which order attacks are run", "standard"),
     "bounds": (BOUNDS, "what proves that there are none", "interval"),
+    "searches": (SEARCHES, "what finds certified radii", "secant"),
     "models": (MODELS, "networks by name", "mnist_conv"),
     "data": (DATASETS, "data sets by name", "digits"),
     "objectives": (OBJECTIVES, "what a recipe can train for", "pgd-at"),

@@ -4,7 +4,7 @@ The work of a process is `work`; `--jobs N` starts it N times, `torchrun` starts
 times, and rank 0 writes and shows the result.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,11 +25,6 @@ Examples:
   holdfast evaluate --model digits_conv --data digits --threat l2:0.5 --attacks pgd-10-1 --limit 50
 
 Without --protocol and --attacks: what the recipe of the model's training run names, else fast.
-"""
-CERTIFY_EXAMPLES = """\b
-Examples:
-  holdfast certify --model runs/mine --threat linf:0.01 --method auto --limit 100
-  holdfast certify --model mlp --data digits --threat linf:1/255 --method interval --json
 """
 ATTACK_EXAMPLES = """\b
 Examples:
@@ -130,59 +125,6 @@ def evaluate(
     return perform(job, run=run, resume=resume, out=out, json=json, dry_run=dry_run, jobs=jobs)
 
 
-def certify(
-    model: options.Model,
-    data: options.Data = None,
-    threat: options.Threat = None,
-    method: Annotated[
-        str,
-        typer.Option(
-            "--method", metavar="NAME", help="A bound, or auto: bounds by cost, and an attack."
-        ),
-    ] = "interval",
-    radii: options.Radii = None,
-    weights: options.Weights = None,
-    normalize: options.Normalize = None,
-    data_dir: options.DataDir = None,
-    split: options.Split = "test",
-    limit: options.Limit = None,
-    run: options.RunDir = None,
-    resume: options.Resume = False,
-    out: options.Out = None,
-    json: options.Json = False,
-    dry_run: options.DryRun = False,
-    jobs: options.Jobs = 1,
-    block: options.Block = None,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    dtype: options.Dtype = "float32",
-    quiet: options.Quiet = False,
-) -> int:
-    """Prove what can be proved of a model's accuracy under a threat."""
-    options.check_common(seed=seed, threads=threads, dtype=dtype)
-    job = Job(
-        verb="certify",
-        model=model,
-        data=data,
-        threat=threat,
-        attacks="",
-        bounds=(method,),
-        radii=options.numbers(radii, "radii"),
-        limit=limit,
-        split=split,
-        data_dir=data_dir,
-        weights=weights,
-        normalize=options.statistics(normalize),
-        seed=seed,
-        block=block,
-        device=options.device(device),
-        threads=threads,
-        quiet=quiet,
-    )
-    return perform(job, run=run, resume=resume, out=out, json=json, dry_run=dry_run, jobs=jobs)
-
-
 def attack(
     model: options.Model,
     data: options.Data = None,
@@ -248,7 +190,7 @@ def perform(
     jobs: int,
 ) -> int:
     """Runs the job, or says what it would cost, and shows the answer."""
-    job = replace(_completed(job), command=command())
+    job = replace(completed(job), command=command())
     if job.save_examples is not None:
         check_kind(Path(job.save_examples), "save_examples")
         check_out(job.save_examples)
@@ -256,11 +198,9 @@ def perform(
         from holdfast.cli.planning import plan_evaluation
 
         return plan_evaluation(job, json=json)
-    if jobs < 1:
-        raise InputError("jobs", jobs, "is not positive", "give a whole number from 1")
     name = model_name(job.model)
     with kept_run(job.verb, name, str(job.data), run, resume=resume, out=out) as kept:
-        result = _shared(job, kept, jobs)
+        result = shared(work, (job, str(kept.path)), jobs, job.threads)
         result = kept.read_result() if output.talks() else result
     if json:
         output.emit_json({**result, "run": str(kept.path)})
@@ -331,20 +271,22 @@ def model_name(text: str) -> str:
     return text
 
 
-def _shared(job: Job, run: Run, jobs: int) -> dict[str, Any]:
-    """The result, computed by one process or several."""
+def shared(
+    work: Callable[..., Any], arguments: tuple[Any, ...], jobs: int, threads: int | None
+) -> Any:
+    """What `work` returns on rank 0, computed by one process or several."""
+    if jobs < 1:
+        raise InputError("jobs", jobs, "is not positive", "give a whole number from 1")
     if jobs == 1:
-        return work(job, str(run.path))
+        return work(*arguments)
     import torch
 
     from holdfast.runs.executors import run_jobs
 
-    count = job.threads or torch.get_num_threads()
-    results: list[dict[str, Any]] = run_jobs(work, (job, str(run.path)), jobs, threads=count)
-    return results[0]
+    return run_jobs(work, arguments, jobs, threads=threads or torch.get_num_threads())[0]
 
 
-def _completed(job: Job) -> Job:
+def completed(job: Job) -> Job:
     """The job with what it leaves open taken from the model's training run."""
     recipe: dict[str, Any] = {}
     if Path(job.model).is_dir():

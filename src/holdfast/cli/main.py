@@ -18,6 +18,7 @@ from typer.main import get_command
 import holdfast
 from holdfast.cli import (
     catalogues,
+    certify,
     cite,
     doctor,
     evaluate,
@@ -75,7 +76,7 @@ def build() -> typer.Typer:
         (train.train, train.EXAMPLES),
         (evaluate.evaluate, evaluate.EVALUATE_EXAMPLES),
         (evaluate.attack, evaluate.ATTACK_EXAMPLES),
-        (evaluate.certify, evaluate.CERTIFY_EXAMPLES),
+        (certify.certify, certify.EXAMPLES),
         (verify.verify, verify.EXAMPLES),
         (report.report, report.REPORT_EXAMPLES),
         (judge.compare, judge.COMPARE_EXAMPLES),

@@ -71,6 +71,14 @@ class Lines:
             end=whole,
         )
 
+    def _on_radiiprogress(self, event: Any) -> None:
+        whole = event.done >= event.total
+        if not self.stage:
+            self.stage, self.began, self.first = "radii", self.clock(), 0
+        left = "" if whole else f"  {self._left(event.done, event.total)}"
+        text = f"radii  {event.done}/{event.total}  mean so far {event.mean:.4g}{left}"
+        self._line(text, end=whole)
+
     def _on_started(self, event: Any) -> None:
         self._line(
             f"training on {event.examples} examples, {event.epochs} epochs, "

@@ -96,6 +96,7 @@ def paint_profile(axes: "Axes", profiles: Mapping[str, Profile], radius: float =
     axes.set_xlim(0, 1)
     axes.set_ylim(bottom=0)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
+    axes.get_xticklabels()[-1].set_horizontalalignment("right")
     axes.locator_params(axis="y", nbins=5)
 
 

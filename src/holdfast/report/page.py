@@ -17,6 +17,7 @@ from holdfast.report.filling import fill
 from holdfast.report.flags import QUESTION
 from holdfast.report.grids import Grid, grid
 from holdfast.report.passes import accuracy_against_passes
+from holdfast.report.radii_page import write_radii
 from holdfast.report.radius import accuracy_against_radius
 from holdfast.report.records import Record, distinct, read_record
 from holdfast.report.tables import Table
@@ -52,6 +53,9 @@ class Page:
     warnings: tuple[str, ...]
 
 
+_ALONE = {"verify": write_verification, "radius": write_radii}
+
+
 def write_report(
     run: Run | Pathlike | Iterable[Run | Pathlike],
     path: Pathlike | None = None,
@@ -61,7 +65,7 @@ def write_report(
     """Writes the page of a run directory, or of several side by side.
 
     Args:
-        run: a run of `evaluate`, of `train` or of `verify`, or several of the first two.
+        run: a run of `evaluate`, of `train`, of `verify` or of radii, or several of the first two.
         path: the file; by default `report.html` in the run, for several in the folder that holds
             the first.
         title: of the page; by default the model's name.
@@ -81,11 +85,12 @@ def write_report(
     if not runs:
         raise InputError("run", runs, "is empty", "give at least one run directory")
     opened = [each if isinstance(each, Run) else Run.open(each) for each in runs]
-    if any(each.describe().get("verb") == "verify" for each in opened):
-        if len(opened) > 1:
-            problem, remedy = "hold a verification among others", "give each of these its own page"
-            raise InputError("run", [str(each.path) for each in opened], problem, remedy)
-        return write_verification(opened[0], path)
+    for verb, write in _ALONE.items():
+        if any(each.describe().get("verb") == verb for each in opened):
+            if len(opened) > 1:
+                problem, remedy = f"hold a run of {verb} among others", "give it its own page"
+                raise InputError("run", [str(each.path) for each in opened], problem, remedy)
+            return write(opened[0], path)
     if path is None:
         path = opened[0].report_file if len(opened) == 1 else opened[0].path.parent / "report.html"
     atomic.write_text(path, render([read_record(each) for each in opened], title=title))

@@ -180,11 +180,12 @@ class PEC:
         return Envelope(forms, x.detach().to(forms.constants), threat, proved, rigorous)
 
 
-def norm_ball(threat: object) -> None:
-    """Raises UnsupportedThreat unless the threat is a ball of a norm."""
+def norm_ball(threat: object) -> Ball:
+    """The threat, if it is the ball of a norm; raises UnsupportedThreat otherwise."""
     if not (isinstance(threat, Ball) and threat.p >= 1):
         problem = f"{type(threat).__name__} has no norm in which a plane is at a distance"
         raise UnsupportedThreat(f"{problem}; give linf, l2 or l1")
+    return threat
 
 
 def _posed(envelope: Envelope) -> tuple[Tensor, Tensor, Tensor, Tensor]:

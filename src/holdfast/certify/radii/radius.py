@@ -181,6 +181,12 @@ class Search:
     block: Count = 100
     _first: ClassVar[float] = 0.5
 
+    @property
+    def sound(self) -> bool:
+        """Whether what the method certifies is proved, rounding included."""
+        rounded = getattr(self.method, "mode", "rigorous") != "fast"
+        return rounded and bool(getattr(self.method, "proves", True))
+
     def find(
         self,
         model: nn.Module | Graph,
@@ -224,8 +230,7 @@ class Search:
             keys_part = None if keys is None else keys[which]
             parts.append(self._block(graph, x[which], y_part, threat.rows(which), own, keys_part))
         radius, ceiling, evaluations = (torch.cat(each) for each in zip(*parts, strict=True))
-        sound = getattr(self.method, "mode", "") == "rigorous"
-        return Radii(radius, ceiling, evaluations, sound)
+        return Radii(radius, ceiling, evaluations, self.sound)
 
     def _block(
         self,
