@@ -67,14 +67,10 @@ REPRODUCTION = Reproduction(
         Size(
             name="scaled",
             recipes=("mnist-pgd-short", "mnist-fgsm-rs"),
-            changes={
-                "training.epochs": 5,
-                "data.limit": 20_000,
-                **LAST,
-            },
-            images=300,
-            minutes=12,
-            note="20,000 training images, 5 epochs each, PGD of 20 steps of 0.03, 300 test images",
+            changes=LAST,
+            images=1000,
+            minutes=30,
+            note="PGD of 20 steps of 0.03 for 10 epochs, 1,000 test images",
         ),
         Size(
             name="published",
