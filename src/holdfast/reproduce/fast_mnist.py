@@ -70,7 +70,7 @@ REPRODUCTION = Reproduction(
             changes=LAST,
             images=1000,
             minutes=30,
-            note="PGD of 20 steps of 0.03 for 10 epochs, 1,000 test images",
+            note="PGD of 20 steps of 0.03 for 10 epochs, FGSM for 15, 1,000 test images",
         ),
         Size(
             name="published",
