@@ -22,5 +22,6 @@ def test_every_row_builds(tmp_path):
     both = found["published", "CIFAR-10 VGG, periods, linear"].training
     assert both.ensemble == "periods"
     assert [both.schedule(at) for at in (0.1, 0.4, 0.6)] == pytest.approx([0.01, 0.0001, 0.01])
-    assert [both.radius_schedule(at) for at in (0.25, 0.375, 0.625)] == [1.0, 1.0, 1.0]
+    assert [both.radius_schedule(epoch / 200) for epoch in (51, 126, 176)] == [1.0, 1.0, 1.0]
+    assert [both.radius_schedule(epoch / 200) for epoch in (1, 101, 151)] == [0.0, 0.0, 0.0]
     assert found["published", "MNIST LeNet, linear"].training.radius_schedule(0.5) < 1

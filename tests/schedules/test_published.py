@@ -56,12 +56,14 @@ def test_periodic_scheduling_restarts_rate_and_radius_together():
     for begin, end in zip(begins, ends, strict=True):
         first = (begin * per_epoch + 1) / steps
         assert rate(first) == pytest.approx(0.1)
-        assert radius(first) < 0.01
+        assert radius(first) == radius((begin + 1) / 200) == 0  # the first epoch: no attack
+        assert 0 < radius((begin + 1.1) / 200) < 0.01
         assert rate(end / 200) == pytest.approx(0.001)  # the step whose weights are kept
         assert radius(end / 200) == 1
         middle = (begin + end) / 2
         assert rate((middle - 0.1) / 200) == pytest.approx(0.1)
         assert rate((middle + 0.1) / 200) == pytest.approx(0.01)
-        assert radius(middle / 200) == pytest.approx(1)
+        assert radius((middle + 0.1) / 200) == pytest.approx(1)
+        assert radius((middle - 0.1) / 200) < 1
     with pytest.raises(InputError, match="not positive"):
         periodic(0)

@@ -51,6 +51,7 @@ class Task:
         return f"{self.name}{', periods' if self.periodic else ''}, {shape}"
 
 
+_EPOCHS = (100, 200)  # of the recipes
 MNIST = Task(name="MNIST LeNet", recipe=0)
 _VGG: dict[str, Any] = {"model": ("vgg16", "factor", 8), "rate": 0.01}
 TASKS = (
@@ -82,17 +83,17 @@ def rows(size: Size) -> Sequence[TrainedRow]:
 
 
 def radius_schedule(shape: str, task: Task, epochs: int) -> dict[str, Any]:
-    """The schedule of the radius, set once per epoch for MNIST."""
+    """The schedule of the radius, set once per epoch."""
     if shape == CONSTANT:
         return {"kind": "constant", "value": 1.0}
     budget = {"kind": "budget", "shape": shape, "high": _HIGH[task.recipe][shape]}
     if task.periodic:
-        return {"kind": "periodic", "schedule": budget}
-    return {"kind": "held", "parts": epochs, "schedule": budget} if task.recipe == 0 else budget
+        budget = {"kind": "periodic", "boundary": "new", "schedule": budget}
+    return {"kind": "held", "parts": epochs, "schedule": budget}
 
 
 def _changes(size: Size, task: Task, shape: str) -> dict[str, Any]:
-    epochs = size.changes.get("training.epochs", 100)
+    epochs = size.changes.get("training.epochs", _EPOCHS[task.recipe])
     found: dict[str, Any] = {"training.radius_schedule": radius_schedule(shape, task, epochs)}
     if size.name == "published" and task.recipe == 1:
         name, option, width = task.model

@@ -112,7 +112,7 @@ def pretrained(size: Size, method: str, changes: Mapping[str, Any] | None = None
     known: dict[str, dict[str, Any]] = {
         "quick": {},
         "scaled": {"data.limit": 20_000},
-        "published": {"data.name": "cinic10"},
+        "published": {"data.name": "cinic10-enlarged"},
     }
     name = method + _FIRST
     return row(size, name, method, {**known[size.name], **(changes or {})}, accuracies=False)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from holdfast.core.errors import InputError
 from holdfast.schedules.budget import Budget
-from holdfast.schedules.composed import Periodic
+from holdfast.schedules.composed import Held, Periodic
 from holdfast.schedules.cosine import Cosine
 from holdfast.schedules.linear import Cyclic, Knots, Linear
 from holdfast.schedules.piecewise import Piecewise, Steps
@@ -108,20 +108,23 @@ def one_drop(at: float = 100 / 150, *, start: float = 0.1, end: float = 0.01) ->
     return Steps(values=(start, end), at=(at,))
 
 
-def periodic(rate: float = 0.1, *, budget: Budget | None = None) -> tuple[Periodic, Periodic]:
+def periodic(
+    rate: float = 0.1, *, budget: Budget | None = None, epochs: int = 200
+) -> tuple[Periodic, Held]:
     """The learning rate and the radius factor of periodic adversarial scheduling.
 
     Both start again after 1/2 and 3/4 of training. The learning rate drops to a tenth at half and
-    at three quarters of each period.
+    at three quarters of each period; the radius of an epoch is that of its number.
 
     Args:
         rate: the learning rate at the start of a period: 0.1 for ResNet-18, 0.01 for VGG.
         budget: None takes the cosine towards twice the target, as published for CIFAR-10.
+        epochs: of all periods together.
 
     Raises:
         InputError: a rate that is not positive.
     """
     if not rate > 0:
         raise InputError("rate", rate, "is not positive", "give a learning rate, such as 0.1")
-    radius = Periodic(schedule=budget or Budget(), at=PERIODS)
-    return Periodic(schedule=Piecewise(value=rate), at=PERIODS), radius
+    radius = Periodic(schedule=budget or Budget(), at=PERIODS, boundary="new")
+    return Periodic(schedule=Piecewise(value=rate), at=PERIODS), Held(schedule=radius, parts=epochs)
