@@ -72,6 +72,68 @@ def test_accuracy_never_rises_with_restarts_and_successes_are_nested(threat):
         assert bool((more.margin <= fewer.margin).all())
 
 
+@pytest.mark.parametrize("threat", [Linf(0.012), L2(0.1), L1(0.6)])
+def test_accuracy_never_rises_with_steps_from_the_same_starts(threat):
+    net = small_net()
+    x, y = examples(24, net)
+    size = 0.25 * float(threat.radius)
+    results = [run(PGD(steps=s, restarts=1, step_size=size), net, x, y, threat) for s in (1, 3, 6)]
+    for fewer, more in itertools.pairwise(results):
+        assert bool((more.success | ~fewer.success).all())
+        assert torch.equal(more.x_adv[fewer.success], fewer.x_adv[fewer.success])
+        assert bool((more.margin <= fewer.margin).all())
+    assert int(results[2].success.sum()) > int(results[0].success.sum())
+
+
+@pytest.mark.parametrize("start", ["clean", "random"])
+def test_it_attains_the_largest_logistic_loss_of_a_linear_model(start):
+    """softplus(-m + eps |w|_q) for the margin m; of l_inf after steps of 2 eps in all."""
+    generator = torch.Generator().manual_seed(0)
+    model = torch.nn.Linear(9, 2).double()
+    with torch.no_grad():
+        model.weight.copy_(torch.randn(2, 9, generator=generator))
+    x = torch.rand(30, 9, generator=generator).double()
+    y, keys = torch.arange(30) % 2, Keys.of(0, range(30))
+    w = model.weight.diff(dim=0)[0]
+    margin = (model(x).diff(dim=1)[:, 0] * (2 * y - 1)).detach()
+
+    def reached(threat, steps):
+        attack = PGD(steps=steps, restarts=1, step_size="eps/4", start=start)
+        with FrozenModel(model) as frozen:
+            x_adv = attack.perturb(frozen, x, y, threat, keys=keys)
+        return cross_entropy(model(x_adv), y, reduction="none").detach()
+
+    for threat, q, steps in ((Linf(0.1, box=None), 1, 8), (L2(0.3, box=None), 2, 40)):
+        slack = float(threat.radius) * torch.linalg.vector_norm(w, q)
+        worst = torch.nn.functional.softplus(slack - margin)
+        assert torch.allclose(reached(threat, steps), worst, rtol=1e-5)
+    slack = 0.1 * w.abs().sum()
+    short = reached(Linf(0.1, box=None), 3 if start == "clean" else 7)
+    assert (short < torch.nn.functional.softplus(slack - margin) * (1 - 1e-3)).any()
+
+
+class Fork(torch.nn.Module):
+    """One input between two ends of the threat: at the upper the loss is larger and the answer
+    right, at the lower the loss is smaller and the answer wrong."""
+
+    def forward(self, x):
+        t = (x[:, 0] - 0.5) / 0.3
+        up, down = t.relu(), (-t).relu()
+        return torch.stack([3 - 2.9 * up - 3 * down, 0.1 * down, 5 * up - 5], dim=1)
+
+
+def test_a_misclassified_point_is_kept_rather_than_one_of_larger_loss():
+    model, x, y = Fork(), torch.full((40, 1), 0.5), torch.zeros(40, dtype=torch.int64)
+    once, often = (
+        run(PGD(steps=5, restarts=r, step_size="eps/2"), model, x, y, Linf(0.3)) for r in (1, 12)
+    )
+    losses = [cross_entropy(model(each.x_adv), y, reduction="none") for each in (once, often)]
+    turned = ~once.success  # by the largest loss, the first run would be kept
+    assert 5 < int(turned.sum()) < 35
+    assert bool(often.success.all())
+    assert bool((losses[1] < losses[0] - 0.1)[turned].all())
+
+
 def test_multi_targeted_contains_each_targeted_success():
     net = small_net()
     x, y = examples(30, net)

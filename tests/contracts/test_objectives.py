@@ -300,6 +300,27 @@ def test_at_radius_zero_it_is_ordinary_training(name):
     assert torch.allclose(found[0][1], found[1][1], atol=1e-5)
 
 
+ROUNDED = {"grad-align"}  # the cosine of two equal gradients is 1 up to rounding
+
+
+@over([name for name in NAMES if name not in {*NOT_CLEAN, *ROUNDED}])
+def test_at_radius_zero_the_weight_step_is_ordinary_to_the_bit(name):
+    """With batch norm, which attacks leave alone in evaluation mode."""
+    x, y = batch()
+    changes = PLAIN.get(name) or {}
+    if "attack_mode" in {field.name for field in fields(small(name))}:
+        changes = changes | {"attack_mode": "eval"}
+    found = []
+    for each in (small(name, **changes), Standard()):
+        model = network(norm=True)
+        result = ask(each, model, x, y, Linf(0.0))
+        result.loss.backward()
+        if result.finish is not None:
+            result.finish()
+        found.append(torch.cat([w.grad.flatten() for w in model.parameters()]))
+    assert torch.equal(*found)
+
+
 # Randomness
 
 

@@ -79,6 +79,16 @@ def test_train_validation(validation, held):
     )
 
 
+def test_the_published_part_is_1000_of_50000():
+    whole = data(50_000)
+    (train, chosen), (_, again) = (train_validation(whole, validation=1000, seed=0) for _ in "ab")
+    assert (len(train), len(chosen)) == (49_000, 1000)
+    held, rest = set(chosen.index.tolist()), set(train.index.tolist())
+    assert not held & rest
+    assert len(held | rest) == 50_000
+    assert torch.equal(chosen.index, again.index)
+
+
 @pytest.mark.parametrize("validation", [0, 120, 1000, -1, 2.5, 0.001])
 def test_a_validation_part_that_leaves_nothing_is_refused(validation):
     with pytest.raises(InputError, match="validation="):

@@ -23,6 +23,19 @@ def test_published_figures_are_those_of_the_table():
     assert LINES["ImageNet, PGD, l2"]["final_robust_accuracy_spread"] == 0.0116
 
 
+DIFFERENCES = (6.6, 1.2, 8.2, 2.7, 6.1, 2.4, 5.6, 4.6, 6.7, 5.7, 22.8, 31.8)
+CLEAN = (-0.2, -0.2, -0.5, -0.3, -1.2, -0.6, -0.9, 18.2, -1.4, 2.4, 13.5, 23.1)
+
+
+def test_what_is_lost_is_the_printed_difference_of_every_row():
+    """Final less best, in points of error, as printed beside them."""
+    rows = [line for line in LINES.values() if BEST in line]
+    for line, robust, clean in zip(rows, DIFFERENCES, CLEAN, strict=True):
+        assert line[LOST] == pytest.approx(line[BEST] - line[FINAL])
+        assert 100 * line[LOST] == pytest.approx(robust, abs=0.05)
+        assert 100 * (line[CLEAN_AT_BEST] - line[FINAL_CLEAN]) == pytest.approx(clean, abs=0.051)
+
+
 def test_rows_look_at_the_test_set_after_every_epoch(tmp_path):
     for row in REPRODUCTION.rows(REPRODUCTION.size("published")):
         recipe = row.build(0, tmp_path)

@@ -117,7 +117,11 @@ PHASES = [
 ]
 
 
-@pytest.mark.parametrize("objective", ["fgsm-rs", {"kind": "free", "replays": 2}])
+@pytest.mark.parametrize(
+    "objective",
+    ["fgsm-rs", pytest.param({"kind": "free", "replays": 2}, marks=pytest.mark.slow)],
+    ids=["fgsm-rs", "free"],
+)
 def test_three_phases_from_files_train_the_bits_of_images_in_memory(photographs, objective):
     def result(**more):
         data = {"name": str(photographs), "validation": 3, "augment": ["flip"]} | more

@@ -202,6 +202,18 @@ def test_training_in_bf16_learns_and_is_validated_in_float32():
     assert {each.dtype for each in result.model.state_dict().values()} == {torch.float32}
 
 
+def test_validations_and_monitors_never_run_in_lower_precision():
+    seen, model = set(), network(norm=True)
+
+    def note(module, inputs, output):
+        seen.add((module.training, output.dtype))
+
+    model[5].register_forward_hook(note)
+    training = {"precision": "bf16", "average": 0.5, "monitors": ["catastrophic", "alignment"]}
+    trained(recipe("fgsm-rs", training=training), model=model)
+    assert seen == {(True, torch.bfloat16), (False, torch.float32)}
+
+
 def test_what_does_not_go_together_is_refused():
     with pytest.raises(InputError, match="fp16"):
         trained(recipe(training={"precision": "fp16"}))

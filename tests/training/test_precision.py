@@ -48,14 +48,14 @@ def test_no_cast_outlives_a_change_of_the_weights():
 
 
 def test_signs_of_the_input_gradient_agree():
-    net, data = network(), examples(23)
+    net, data = network(), examples(200)
     x, y = data.inputs(), data.labels
     signs = []
     for each in (net, Autocast(net, CPU, torch.bfloat16)):
         frozen = FrozenModel(each)
         _, _, gradient = frozen.value_and_grad(x, lambda logits: cross_entropy(logits, y))
         signs.append(gradient.sign())
-    assert (signs[0] == signs[1]).float().mean() > 0.95
+    assert (signs[0] == signs[1]).float().mean() > 0.99
     assert (signs[1] == 0).float().mean() <= (signs[0] == 0).float().mean()
 
 

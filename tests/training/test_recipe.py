@@ -1,6 +1,9 @@
+from operator import attrgetter
+
 import pytest
 
 from holdfast.attacks import PGD
+from holdfast.attacks.attack import parse_step
 from holdfast.core.errors import InputError
 from holdfast.core.recipes import build, to_dict
 from holdfast.training import list_recipes
@@ -29,6 +32,91 @@ def test_the_published_settings_stand_in_the_recipes():
     rates = [cifar.training.schedule(epoch / 200) for epoch in (0, 99.99, 100, 150)]
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.001])
     assert isinstance(load_recipe("mnist-interval").objective, IBP)
+
+
+def rates_of(recipe, *epochs):
+    """The learning rates at these epochs."""
+    return [recipe.training.schedule(each / recipe.training.epochs) for each in epochs]
+
+
+PLATEAUS = {99.9: 0.1, 100: 0.01, 149.9: 0.01, 150: 0.001}
+TRIANGLE = {0: 0, 7.5: 0.1, 15: 0.2, 22.5: 0.1, 30: 0}
+LATE = {23.9: 0.1, 24: 0.01, 28: 0.001}
+ALIGN = {0: 0, 12: 0.3, 30: 0}
+PUBLISHED = {  # threat, epochs, batch, weight decay, learning rates by epoch, of the objective
+    "cifar10-fgsm-rs": ("8/255", 30, 128, 5e-4, TRIANGLE, {"step": "10/255"}),
+    "cifar10-fgsm-rs-long": ("8/255", 200, 128, 5e-4, PLATEAUS, {"step": "7/255"}),
+    "cifar10-free": ("8/255", 96 // 8, 128, 5e-4, {0: 0, 6: 0.04, 12: 0}, {"replays": 8}),
+    "cifar10-pgd": ("8/255", 200, 128, 5e-4, PLATEAUS, {"attack.step_size": "2/255"}),
+    "svhn-pgd": ("8/255", 200, 128, 5e-4, {99.9: 0.01, 100: 1e-3}, {"attack.steps": 10}),
+    "cifar10-l2-pgd": ("l2:128/255", 200, 128, 5e-4, PLATEAUS, {"attack.step_size": "15/255"}),
+    "cifar10-grad-align": ("8/255", 30, 128, 5e-4, ALIGN, {"backprop_through": "second"}),
+    "svhn-grad-align": ("8/255", 15, 128, 5e-4, {0: 0, 6: 0.05, 15: 0}, {"weight": "svhn"}),
+    "imagenet-fgsm-rs": ("4/255", 15, 128, 1e-4, {}, {"step": "1.25*eps"}),
+    "imagenet-free": ("4/255", 92 // 4, 256, 1e-4, {}, {"replays": 4, "step_size": "eps"}),
+    "imagenet-grad-align": ("2/255", 15, 512, 1e-4, {}, {"weight": 0.01}),
+    "cifar10-trades": ("0.03", 100, 100, 2e-4, {0: 0.1}, {"steps": 10, "step_size": 0.007}),
+    "cifar10-ar": ("0.03", 100, 100, 2e-4, {0: 0.1}, {"attack.step_size": 0.007}),
+    "cifar10-atas": ("8/255", 30, 128, 5e-4, LATE, {"damping": 0.01, "beta": 0.5, "warmup": 5}),
+    "imagenet-atas": ("2/255", 90, 128, 1e-4, {50: 0.01, 75: 1e-3}, {"damping": 0.1, "reset": 10}),
+    "cifar10-atta": ("8/255", 30, 128, 5e-4, LATE, {"step_size": "4/255", "reset": 10}),
+    "cifar10-adaptive-targets": (
+        "8/255",
+        38,
+        128,
+        5e-4,
+        {29.9: 0.1, 30: 0.01, 36: 1e-3},
+        {"step_size": "4/255", "rho": 0.9, "beta": 0.1, "warmup": 5, "reset": None},
+    ),
+    "cifar10-iat": ("8/255", 200, 128, 5e-4, {}, {"increment": 0.00745, "rate": 0.1, "warmup": 5}),
+    "cifar10-sat": ("8/255", 200, 128, 5e-4, {}, {"momentum": 0.9, "warmup": 90, "weight": 6.0}),
+    "mnist-budget": ("0.4", 100, 128, 0.0, {0: 1e-4}, {"attack.steps": 50}),
+    "cifar10-pas": ("8/255", 200, 128, 1e-3, {0: 0.1, 76: 0.001, 100.1: 0.1, 150.1: 0.1}, {}),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_constants_of_the_theses_stand_in_their_recipes(name):
+    recipe, (radius, epochs, batch, decay, rates, wanted) = load_recipe(name), PUBLISHED[name]
+    training = recipe.training
+    assert recipe.threat == (radius if ":" in radius else f"linf:{radius}")
+    assert (training.epochs, training.batch_size) == (epochs, batch)
+    optimizer = training.optimizer
+    assert optimizer.weight_decay == decay
+    assert getattr(optimizer, "momentum", 0.9) == 0.9
+    assert rates_of(recipe, *rates) == pytest.approx(list(rates.values()))
+    for path, value in wanted.items():
+        found = attrgetter(path)(recipe.objective)
+        assert found == (parse_step(value, 1)[0] if isinstance(found, float) else value)
+
+
+def test_points_of_early_stopping_are_the_published_ones():
+    """256 training examples under PGD-10 with steps of eps/4, every 200 steps."""
+    for name in ("cifar10-grad-align", "svhn-grad-align"):
+        selection = load_recipe(name).selection
+        assert (selection.on, selection.every_steps, selection.examples) == ("train", 200, 256)
+        assert selection.attack == "pgd-10-1-eps/4"
+
+
+def test_radii_and_phases_of_the_theses_stand_in_their_recipes():
+    warm = load_recipe("svhn-grad-align").training.radius_schedule
+    assert [warm(t / 15) for t in (0, 1, 2.5, 5, 15)] == pytest.approx([0, 0.2, 0.5, 1, 1])
+    grown = load_recipe("mnist-budget")
+    assert parse_step(grown.objective.attack.step_size, 50) == (pytest.approx(0.01 / 0.4), True)
+    radius = grown.training.radius_schedule  # held over every epoch
+    assert [0.4 * radius((e + 0.5) / 100) for e in (0, 25)] == pytest.approx([0, 0.0879], abs=5e-5)
+    for name, batches in (("fgsm-rs", (512, 224, 128)), ("grad-align", (512, 180, 100))):
+        phases = load_recipe(f"imagenet-{name}").training.phases
+        assert [each.epochs for each in phases] == [6, 6, 3]
+        assert tuple(each.batch_size for each in phases) == batches
+        assert [each.resize for each in phases[:2]] == [160, 352]
+        assert [each.crop for each in phases] == [128, 224, 288]
+        knots, begun = [], 0
+        for each in phases:
+            knots += [(begun + epoch, rate) for epoch, rate in each.rates]
+            begun += each.epochs
+        expected = [(0, 0), (1, 0.4), (6, 0.04), (6, 0.04), (12, 0.004), (12, 0.004), (15, 4e-4)]
+        assert [tuple(each) for each in knots] == expected
 
 
 def test_overrides_reach_every_depth():

@@ -28,6 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from holdfast.core.errors import InputError
 from holdfast.core.frozen import FrozenModel
 from holdfast.core.random import Keys
+from holdfast.models import Normalize
 from holdfast.threats import L2, Linf
 from holdfast.training import train
 from holdfast.training.monitors import MONITORS
@@ -184,6 +185,19 @@ def test_a_random_start_keeps_the_bound_of_every_channel():
         largest = moved.abs().amax(dim=(0, 2, 3))
         assert bool((largest <= radius.flatten() + 1e-6).all())
         assert bool((largest > 0.9 * radius.flatten()).all())
+
+
+def test_a_normalising_network_and_normalised_inputs_give_the_same_perturbation():
+    """The two layouts of published code: the radius in input units, or divided per channel."""
+    mean, std = torch.tensor([[[0.4]], [[0.6]]]), torch.tensor([[[0.25]], [[0.5]]])
+    data, keys, inner = examples(7), Keys.of(0, range(7)), network()
+    x, y = data.inputs(), data.labels
+    outer = nn.Sequential(Normalize(mean.flatten().tolist(), std.flatten().tolist()), inner)
+    plain = FGSMRS().loss(outer, x, y, Linf(0.1, box=None), progress=0.5, keys=keys)
+    threat, points = Linf(0.1 / std[None], box=None), (x - mean) / std
+    scaled = FGSMRS().loss(inner, points, y, threat, progress=0.5, keys=keys)
+    assert torch.allclose(plain.x_adv - x, (scaled.x_adv - points) * std, atol=1e-6)
+    assert torch.allclose(plain.loss, scaled.loss, rtol=1e-5)
 
 
 def test_test_data_are_not_read_unless_they_are_asked_for(monkeypatch):

@@ -146,13 +146,13 @@ def test_the_examples_are_the_same_at_every_look_or_the_batch():
     assert Catastrophic(examples=None).look(there, {}).figures != fixed
 
 
-def collapsing(objective, **monitor):
+def collapsing(objective, threat="linf:0.2", **monitor):
     """Digits at twice their size and a large radius, where training on one step collapses."""
     schedule = {"kind": "constant", "value": 0.01}
     radius = {"kind": "linear", "start": 0.0, "end": 1.0, "finish": 0.25}
     training = {"epochs": 24, "batch_size": 64, "schedule": schedule, "radius_schedule": radius}
     values = {
-        "threat": "linf:0.2",
+        "threat": threat,
         "objective": objective,
         "seed": 1,
         "model": {"name": "digits_conv", "options": {"width": 16}},
@@ -184,10 +184,15 @@ def test_it_fires_within_an_epoch_of_the_collapse_of_one_step_training():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "objective", [{"kind": "grad-align", "weight": 1.0}, {"kind": "atas", "step_size": "eps/2"}]
+    ("objective", "threat"),
+    [
+        ({"kind": "grad-align", "weight": 1.0}, "linf:0.2"),
+        ({"kind": "atas", "step_size": "eps/2"}, "linf:0.2"),
+        ({"kind": "fgsm-rs", "step_size": "1.25*eps"}, "linf:0.1"),
+    ],
 )
-def test_it_is_silent_where_training_does_not_collapse(objective):
-    result = collapsing(objective)
+def test_it_is_silent_where_training_does_not_collapse(objective, threat):
+    result = collapsing(objective, threat)
     assert result.ended is None
     assert not [text for text in result.warnings if "in training" in text]
     assert result.history[-1]["catastrophic.pgd_accuracy"] > 0.3

@@ -134,6 +134,16 @@ def test_on_a_binary_linear_model_it_reaches_the_worst_margin():
     torch.testing.assert_close(result.loss.detach(), (fit + 1.5 * away).mean())
 
 
+@pytest.mark.parametrize(("steps", "reach"), [(6, 0.75), (7, 0.875), (8, 1.0), (10, 1.0)])
+def test_it_reaches_the_worst_margin_once_its_steps_add_up_to_the_radius(steps, reach):
+    model, eps = Margin([0.7, -1.1, 0.4, 0.2]), 0.03
+    x, y = vectors(7, inputs=4, classes=2)
+    attack = PGD(steps=steps, restarts=1, step_size="eps/8", start="clean")
+    result = step(AR(weight=1.5, attack=attack), model, x, y, Linf(eps, box=None))
+    moved = (model(result.x_adv) - model(x))[:, 1].detach()
+    torch.testing.assert_close(moved, -reach * eps * 2.4 * (2.0 * y.double() - 1))
+
+
 @pytest.mark.parametrize("inputs", [1, 2])
 def test_exact_values_are_sandwiched_and_convex_in_the_weight(inputs):
     model, eps = plain(inputs=inputs, classes=3), 0.2

@@ -44,6 +44,31 @@ def test_moments_of_the_perturbation_are_those_of_the_theory(factor, start):
         assert square == pytest.approx(a / 2 + (1 - (a - 1) ** 3) / 6, abs=slack)
 
 
+@pytest.mark.parametrize("start", ["uniform", "ball"])
+@pytest.mark.parametrize("step", ["2*eps", "3*eps"])
+def test_a_step_of_two_radii_ends_on_corners_whatever_the_start(start, step):
+    model, x, y, sign = linear_world(700)
+    objective, keys = FGSMRS(start=start, step_size=step), Keys.of(0, range(3))
+    result = objective.loss(model, x, y, Linf(EPS, box=None), progress=0.5, keys=keys)
+    assert torch.allclose(result.x_adv, x + EPS * sign, atol=1e-7)
+
+
+@pytest.mark.parametrize("start", ["uniform", "ball", "zero"])
+def test_coordinates_without_gradient_and_steps_that_vanish_leave_the_start(start):
+    model, x, y, sign = linear_world(60)
+    with torch.no_grad():
+        model.weight[:, 20:] = 0
+    keys, threat = Keys.of(0, range(3)), Linf(EPS, box=None)
+    begun = x if start == "zero" else threat.sample(x, keys=keys.fold(0).fold("start"))
+    moved, still = (
+        FGSMRS(start=start, step_size=a).loss(model, x, y, threat, progress=0.5, keys=keys).x_adv
+        for a in ("eps", 1e-9)
+    )
+    assert torch.equal(moved[:, 20:], begun[:, 20:])
+    assert bool(((moved - begun) * sign)[:, :20].gt(0).all())
+    assert torch.allclose(still, begun, atol=1e-7)
+
+
 def test_the_default_step_is_the_published_one_of_each_start():
     assert [FGSMRS(start=s).step for s in ("uniform", "ball", "previous", "zero", "corner")] == [
         "1.25*eps",

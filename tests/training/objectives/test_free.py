@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import torch
 from torch.nn.functional import cross_entropy
 
@@ -62,3 +64,37 @@ def test_one_replay_with_radius_zero_is_ordinary_training():
         train(recipe(objective, threat="linf:0"), data=data, model=model, device="cpu")
         ends.append([each.clone() for each in model.parameters()])
     assert all(map(torch.equal, *ends))
+
+
+TRAIL = []
+
+
+class Followed(Free):
+    """Notes the perturbations with which every showing begins and ends."""
+
+    def loss(self, model, x, y, threat, *, state=None, **options):
+        result = super().loss(model, x, y, threat, state=state, **options)
+
+        def finish():
+            after = result.finish()
+            TRAIL.append((state, result.x_adv - x, after["previous"]))
+            return after
+
+        return replace(result, finish=finish)
+
+
+def test_the_perturbation_is_never_reset_between_batches_and_epochs():
+    TRAIL.clear()
+    what = replace(recipe("free", training={"epochs": 3}), objective=Followed(replays=2))
+    train(what, data=examples(13), model=network(), device="cpu")
+    begins, moved, ends = zip(*TRAIL, strict=True)
+    assert [len(each) for each in moved] == [5, 5, 2, 2] * 3  # replays of both batches of an epoch
+    assert begins[0] is None
+    assert not moved[0].any()
+    for state, delta, before in zip(begins[1:], moved[1:], ends, strict=False):
+        assert torch.equal(state["previous"], before)
+        assert len(before) == 5
+        assert delta.any()
+        inside = (delta.abs() <= before[: len(delta)].abs() + 1e-6).all()
+        assert inside  # another image's box may clip it
+    assert torch.allclose(moved[1], ends[0], atol=1e-7)

@@ -112,6 +112,22 @@ def test_unmixed_it_is_the_objective_itself(objective):
     )
 
 
+@pytest.mark.parametrize("objective", [AT, Standard(), FGSMRS(attack_mode="eval")])
+def test_a_factor_of_zero_is_the_objective_on_the_partners(objective, monkeypatch):
+    data, partner = examples(6), torch.tensor([2, 0, 5, 3, 1, 4])
+    factor = torch.zeros((), dtype=torch.float64)
+    home = "holdfast.training.objectives.mixup.mixture"
+    monkeypatch.setattr(home, lambda keys, alpha: (factor, partner))
+    x, y, own = data.inputs(), data.labels, Keys.of(5, data.index)
+    found = []
+    for each, rows in ((Mixup(objective=objective), slice(None)), (objective, partner)):
+        model = network()
+        result = each.loss(model, x[rows], y[rows], THREAT, progress=0.5, keys=own)
+        result.loss.backward()
+        found.append([result.loss, result.x_adv, *(p.grad for p in model.parameters())])
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*found, strict=True))
+
+
 def test_it_costs_what_the_objective_does_after_the_first_step():
     model, data, count = network(), examples(6), []
     model.register_forward_hook(lambda module, inputs, output: count.append(len(inputs[0])))

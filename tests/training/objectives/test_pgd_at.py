@@ -56,6 +56,30 @@ def test_at_radius_zero_it_is_ordinary_training_to_the_bit(objective):
     assert all(map(torch.equal, *gradients))
 
 
+def test_the_step_of_the_attack_follows_a_radius_that_grows():
+    model, data = network(), examples(6)
+    attack = PGD(steps=1, restarts=1, step_size="eps/4", start="clean")
+    for share in (1.0, 0.5, 0.02):
+        threat = Linf(0.1, box=None).at(0.1 * share)
+        result = PGDAT(attack=attack).loss(model, data.inputs(), data.labels, threat, progress=0.5)
+        moved = (result.x_adv - data.inputs()).abs().flatten(1).amax(dim=1)
+        assert torch.allclose(moved, torch.full((6,), 0.025 * share), rtol=1e-3)
+
+
+@pytest.mark.parametrize("eps", [0.03, 8 / 255, 0.3])
+@pytest.mark.parametrize("box", [(0.0, 1.0), None])
+def test_inputs_trained_on_are_in_the_ball_but_for_rounding(eps, box):
+    """To one unit in the last place of float32, and in the box exactly."""
+    model, data = network(), examples(40)
+    x, threat = data.inputs(), Linf(eps, box=box)
+    x_adv = AT.loss(model, x, data.labels, threat, progress=0.5).x_adv
+    moved = (x_adv.double() - x.double()).abs()
+    assert float(moved.max()) <= eps + 2**-23
+    assert float(moved.max()) > 0.99 * eps
+    if box is not None:
+        assert 0 <= float(x_adv.min()) <= float(x_adv.max()) <= 1
+
+
 def test_the_attack_leaves_no_gradient_on_weights():
     model, data = network(), examples(5)
     AT.loss(model, data.inputs(), data.labels, Linf(0.1), progress=0.5)

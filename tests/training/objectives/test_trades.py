@@ -134,6 +134,19 @@ def test_on_a_binary_linear_model_it_reaches_an_end_of_the_margins(start):
     torch.testing.assert_close(inner, best)
 
 
+def test_it_reaches_an_end_from_anywhere_once_its_steps_add_up_to_the_diameter():
+    model, eps = Margin([0.7, -1.1, 0.4, 0.2]), 0.03
+    x, y = vectors(40, inputs=4, classes=2)
+    at_an_end = {}
+    for steps in (8, 14, 16, 20):
+        objective = TRADES(start="uniform", steps=steps, step_size="eps/8")
+        result = step(objective, model, x, y, Linf(eps, box=None))
+        moved = (model(result.x_adv) - model(x))[:, 1].detach().abs()
+        at_an_end[steps] = (moved > (1 - 1e-6) * eps * 2.4).double().mean()
+    assert at_an_end[16] == at_an_end[20] == 1
+    assert at_an_end[8] < at_an_end[14] < 1
+
+
 def test_it_grows_affinely_with_the_weight():
     x, y = vectors()
     losses = [step(TRADES(weight=w), plain(), x, y).loss.item() for w in (1.0, 2.0, 4.0)]
