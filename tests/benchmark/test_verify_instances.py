@@ -1,4 +1,7 @@
+import os
+import pickle
 import sys
+import types
 
 import pytest
 
@@ -7,6 +10,7 @@ from holdfast.benchmark.instances import Instance
 from holdfast.benchmark.verify_attack import BoxDescent
 from holdfast.benchmark.verify_instances import answer_query, counterexample_file, verify_instances
 from holdfast.certify.bounds.linear import CROWN
+from holdfast.core.errors import InputError
 from holdfast.core.results import Verdict
 
 ATTACK = BoxDescent(steps=5, samples=64)
@@ -113,6 +117,82 @@ def test_an_interrupted_list_keeps_what_is_answered(tmp_path, monkeypatch):
     assert len(list((tmp_path / "run" / "journal").iterdir())) == 1
     table = verify_instances(tmp_path / "a.csv", folder=tmp_path / "run")
     assert [row.seconds for row in table.rows] == [0.5, 1.5]
+
+
+def here(target, calls, *, threads=1, on_result=None):
+    """What `run_on_ray` does, in this process, from the last call to the first."""
+    found = {}
+    for place, call in reversed(list(enumerate(calls))):
+        found[place] = pickle.loads(pickle.dumps(target(*pickle.loads(pickle.dumps(call)))))
+        on_result(place, found[place])
+    return [found[place] for place in sorted(found)]
+
+
+def test_a_cluster_answers_and_only_the_asking_process_writes(tmp_path, monkeypatch):
+    def answer(instance, root, *, number, **options):
+        assert root == tmp_path / "lists"
+        if number == 2 and not asked:
+            asked.append(number)
+            raise InputError("path", "c.onnx", "cannot be read", "mend it")
+        asked.append(number)
+        row = module.InstanceRow(instance, Verdict.VIOLATED, number, 0.5 + number)
+        return types.SimpleNamespace(row=row, counterexample=f"sat {number}")
+
+    asked, seen = [], []
+    monkeypatch.setattr(module, "answer_query", answer)
+    monkeypatch.setattr(module, "run_on_ray", here)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lists").mkdir()
+    listed = tmp_path / "lists" / "a.csv"
+    listed.write_text("a.onnx,p.vnnlib,1\nb.onnx,p.vnnlib,1\nc.onnx,p.vnnlib,1\n")
+    options = {"folder": "run", "ray": True, "on_row": lambda row: seen.append(row.number)}
+    table = verify_instances("lists/a.csv", **options)
+    assert seen == [2, 1, 0]
+    assert [row.decided for row in table.rows] == [True, True, False]
+    assert "mend it" in table.rows[2].problem
+    kept = [counterexample_file("run", number) for number in range(3)]
+    assert [file.exists() for file in kept] == [True, True, False]
+    assert kept[1].read_text() == "sat 1\n"
+    again = verify_instances("lists/a.csv", **options)
+    assert asked == [2, 1, 0, 2]  # a query that failed is asked again, the others are not
+    assert seen == [2, 1, 0, 0, 1, 2]
+    assert again.rows[:2] == table.rows[:2]
+    assert verify_instances("lists/a.csv", folder="run").rows == again.rows
+    with pytest.raises(InputError, match="jobs=2: is given beside Ray"):
+        verify_instances("lists/a.csv", folder="run", ray=True, jobs=2)
+
+
+@pytest.mark.slow
+def test_a_real_cluster_gives_the_same_answers(data_dir, tmp_path, monkeypatch):
+    pytest.importorskip("onnx")
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # or busy cores let the workers starve
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.chdir(data_dir)
+
+    def wanted(each):
+        return chosen(*NAMES)(each) or (
+            each.network.startswith("acasxu") and each.property.endswith("prop_2.vnnlib")
+        )
+
+    tables = [
+        verify_instances(
+            "vnncomp2021/instances.csv",
+            folder=tmp_path / str(ray),
+            ray=ray,
+            falsifier=ATTACK,
+            bound=CROWN(),
+            select=wanted,
+        )
+        for ray in (False, True)
+    ]
+    one, two = ([plain(row) for row in table.rows] for table in tables)
+    assert len(one) == 7
+    assert one == two
+    files = [sorted((tmp_path / str(ray) / "counterexamples").iterdir()) for ray in (False, True)]
+    assert [file.read_text() for file in files[0]] == [file.read_text() for file in files[1]]
+    assert len(files[0]) == 3
 
 
 def test_one_query_comes_with_its_evidence(data_dir):

@@ -1,6 +1,9 @@
 """`holdfast verify` as a command, on networks of a verification competition."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -95,7 +98,47 @@ def test_an_interrupted_list_says_how_to_go_on(folder, run_command, tmp_path, mo
     assert f"--run {tmp_path / 'kept'} --resume" in answer.err
 
 
-def test_what_is_missing_or_does_not_fit_is_one_line(run_command, tmp_path):
+def launch(*arguments):
+    """The command as a process with a session of its own, as in a terminal."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-m", "holdfast", *map(str, arguments)]
+    return subprocess.Popen(command, start_new_session=True, **pipes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
+def test_a_list_on_ray_is_stopped_and_goes_on(folder, tmp_path, monkeypatch, how):
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # or busy cores let the workers starve
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    listed = some_list(folder, tmp_path, "nano", "tiny", "small")
+    long = f"{folder}/acasxu/ACASXU_run2a_1_2_batch_2000.onnx,{folder}/acasxu/prop_1.vnnlib"
+    listed.write_text(f"{listed.read_text()}{long},3600,holds\n")
+    run = tmp_path / "kept"
+    arguments = ("verify", "--instances", listed, "--method", "crown", "--run", run, "--json")
+    with launch(*arguments, "--ray") as process:
+        lines = [process.stderr.readline() for _ in range(3)]
+        os.killpg(process.pid, getattr(signal, how))
+        out, err = process.communicate(timeout=60)
+    assert all(line.startswith("holds") for line in lines)
+    assert out == ""
+    if how == "SIGINT":
+        assert process.returncode == 130
+        assert f"--run {run} --json --ray --resume" in err
+    first = {file.name for file in (run / "journal").iterdir()}
+    assert len(first) == 3
+    with launch(*arguments, "--ray", "--resume") as process:
+        out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    found = json.loads(out)
+    assert [row["verdict"] for row in found["queries"]] == ["holds"] * 4
+    assert found["ray"]
+    assert first < {file.name for file in (run / "journal").iterdir()}
+
+
+def test_what_is_missing_or_does_not_fit_is_one_line(run_command, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
     for arguments, said in (
         ((), "network=None: is missing"),
         (("net.onnx",), "property=None: is missing"),
@@ -106,7 +149,9 @@ def test_what_is_missing_or_does_not_fit_is_one_line(run_command, tmp_path):
         (("net.onnx", "p.vnnlib", "--jobs", "2"), "is for a list"),
         (("net.onnx", "p.vnnlib", "--limit", "2"), "is for a list"),
         (("--instances", "x.csv", "--jobs", "0"), "is not positive"),
-        (("--instances", "x.csv", "--ray"), "use --jobs N"),
+        (("net.onnx", "p.vnnlib", "--ray"), "ray=True: is for a list"),
+        (("--instances", "x.csv", "--ray", "--jobs", "2"), "jobs=2: is given beside --ray"),
+        (("--instances", "x.csv", "--ray"), "pip install 'holdfast[ray]'"),
         (("--instances", "x.csv", "--counterexample", "y"), "is given with a list"),
         (("--instances", "x.csv"), "cannot be read"),
         (("net.onnx", "p.vnnlib"), "cannot be read"),

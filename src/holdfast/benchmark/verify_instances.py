@@ -1,13 +1,15 @@
-"""Many verification queries from a list, shared by processes, with a journal.
+"""Many verification queries from a list, shared by processes or a Ray cluster, with a journal.
 
 Every answered row is written down at once; a later call on the same folder goes on with what is
 left. A counterexample is replayed (`replay.py`) and kept in the form of the competition. Processes
 take queries one by one, first come, first served, since some take a thousand times as long as
-others; which process answers changes no answer but those that are a matter of time.
+others; which process answers changes no answer but those that are a matter of time. On Ray each
+query is a task, and only the process that asks writes.
 """
 
+import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,14 @@ from holdfast.benchmark.verify_attack import Falsifier
 from holdfast.benchmark.verify_boxes import Bounding
 from holdfast.certify.formats.onnx_reader import read_onnx
 from holdfast.certify.formats.vnnlib import counterexample_text, read_vnnlib
-from holdfast.core.errors import HoldfastError, described, shorten
+from holdfast.core.errors import HoldfastError, InputError, described, shorten
 from holdfast.core.recipes import content_hash
 from holdfast.core.results import Verdict
 from holdfast.runs.atomic import write_text
 from holdfast.runs.claims import Claims
 from holdfast.runs.executors import Shard, run_jobs
 from holdfast.runs.journal import Journal
+from holdfast.runs.ray_jobs import run_on_ray
 
 _VERDICTS = tuple(Verdict)
 _LONGEST = 64  # bytes of a text in the journal
@@ -116,6 +119,7 @@ def verify_instances(
     *,
     folder: str | Path,
     jobs: int = 1,
+    ray: bool = False,
     timeout: float | None = None,
     falsifier: Falsifier | None = None,
     bound: Bounding | None = None,
@@ -132,19 +136,25 @@ def verify_instances(
         folder: for the journal and the counterexamples. What it holds of the same list and the same
             settings is not computed again.
         jobs: processes of this machine, each with one thread if there are several.
+        ray: ask the workers of a Ray cluster instead, each with one thread (`run_on_ray`); the
+            list, the networks and the properties must be under the same paths there.
         timeout: seconds of a query at most; None takes those of the list.
         falsifier: as in `verify`, and so are `bound`, `splitting` and `seed`; None is its default.
         limit: the first so many queries.
         select: which of them are wanted.
         on_row: called with each answer, those of the journal first; with several jobs a function of
-            a module, called in the process that answers.
+            a module, called in the process that answers; on Ray in this one.
 
     Guarantee: a query that cannot be asked (a file that is missing, an operator without a rule) is
         `unknown` with its problem, and is asked again by the next call.
 
     Raises:
-        InputError: the list cannot be read.
+        InputError: the list cannot be read; both several jobs and Ray.
+        HoldfastError: a process was killed; Ray is not there, or has no answer to a query. What is
+            answered is kept.
     """
+    if ray and jobs > 1:
+        raise InputError("jobs", jobs, "is given beside Ray", "use one of the two")
     instances = read_instances(path)[:limit]
     given = {"falsifier": falsifier, "bound": bound, "splitting": splitting}
     options = {name: each for name, each in given.items() if each is not None} | {"seed": seed}
@@ -155,12 +165,9 @@ def verify_instances(
     for number in numbers:
         if number in done and on_row is not None:
             on_row(done[number])
-    claims(folder).clear()
-    try:
-        parts = run_jobs(_share, (task,), jobs)
-    finally:
-        claims(folder).clear()
-    rows = done | {row.number: row for part in parts for row in part}
+    left = [number for number in numbers if number not in done]
+    found = _from_ray(task, instances, left) if ray else _from_processes(task, jobs)
+    rows = done | {row.number: row for row in found}
     return InstanceTable(tuple(rows[number] for number in numbers))
 
 
@@ -174,6 +181,16 @@ def counterexample_file(folder: str | Path, number: int) -> Path:
     return Path(folder) / "counterexamples" / f"{number:04d}.txt"
 
 
+def _from_processes(task: _Task, jobs: int) -> list[InstanceRow]:
+    """The answers of processes of this machine to what the journal does not hold."""
+    taken = claims(task.folder)
+    taken.clear()
+    try:
+        return [row for part in run_jobs(_share, (task,), jobs) for row in part]
+    finally:
+        taken.clear()
+
+
 def _share(task: _Task) -> list[InstanceRow]:
     """The answers of one process to the queries that it takes."""
     instances, shard = read_instances(task.path), Shard.current()
@@ -184,32 +201,65 @@ def _share(task: _Task) -> list[InstanceRow]:
         for number in task.numbers:
             if number in done or not (shard.world == 1 or taken.take(number)):
                 continue
-            row = _answered(task, instances[number], number, load)
-            if not row.problem:
-                journal.append(task.stage, _columns(row))
+            row, text = _answered(task, instances[number], number, load)
+            _keep(task, journal, row, text)
             rows.append(row)
-            if task.on_row is not None:
-                task.on_row(row)
     return rows
+
+
+def _from_ray(
+    task: _Task, instances: Sequence[Instance], numbers: Sequence[int]
+) -> list[InstanceRow]:
+    """The answers of a Ray cluster to these queries, written down here as they come."""
+    sent = replace(task, path=task.path.absolute(), numbers=(), on_row=None)
+    call = secrets.token_hex(8)
+    with Journal(task.folder / "journal", every=1) as journal:
+        answers = run_on_ray(
+            _answered_there,
+            [(sent, instances[number], number, call) for number in numbers],
+            on_result=lambda place, answer: _keep(task, journal, *answer),
+        )
+    return [row for row, _ in answers]
+
+
+def _answered_there(
+    task: _Task, instance: Instance, number: int, call: str
+) -> tuple[InstanceRow, str]:
+    """The answer of a worker of Ray, which may serve one call after another."""
+    return _answered(task, instance, number, _loader(call))
+
+
+@lru_cache(maxsize=1)
+def _loader(call: str) -> Callable[..., Any]:
+    """Reads networks and remembers two of them, for one call: files may change until the next."""
+    return lru_cache(maxsize=2)(read_onnx)
 
 
 def _answered(
     task: _Task, instance: Instance, number: int, load: Callable[..., Any]
-) -> InstanceRow:
-    """The answer to one query, its counterexample on the disk."""
+) -> tuple[InstanceRow, str]:
+    """The answer to one query and its counterexample, empty without one."""
     root = task.path.parent
     try:
         found = answer_query(
             instance, root, number=number, timeout=task.timeout, load=load, **task.options
         )
     except HoldfastError as error:
-        return InstanceRow(instance, Verdict.UNKNOWN, number, problem=str(error))
+        return InstanceRow(instance, Verdict.UNKNOWN, number, problem=str(error)), ""
     except Exception as error:  # a fault in one query must not cost the answers to the others
         problem = f"fault: {type(error).__name__}: {shorten(described(str(error)))}"
-        return InstanceRow(instance, Verdict.UNKNOWN, number, problem=problem)
-    if found.counterexample:
-        write_text(counterexample_file(task.folder, number), f"{found.counterexample}\n")
-    return found.row
+        return InstanceRow(instance, Verdict.UNKNOWN, number, problem=problem), ""
+    return found.row, found.counterexample
+
+
+def _keep(task: _Task, journal: Journal, row: InstanceRow, counterexample: str) -> None:
+    """Writes down an answer, its counterexample first, and tells of it."""
+    if counterexample:
+        write_text(counterexample_file(task.folder, row.number), f"{counterexample}\n")
+    if not row.problem:
+        journal.append(task.stage, _columns(row))
+    if task.on_row is not None:
+        task.on_row(row)
 
 
 def _columns(row: InstanceRow) -> dict[str, torch.Tensor]:

@@ -10,7 +10,8 @@ import typer
 
 from holdfast.cli import options, output
 from holdfast.cli.running import check_out, command, kept_run
-from holdfast.core.errors import InputError, MissingExtra
+from holdfast.core.errors import InputError
+from holdfast.core.optional import optional
 
 if TYPE_CHECKING:
     from holdfast.benchmark.instances import InstanceRow
@@ -22,8 +23,10 @@ Examples:
   holdfast verify --instances instances.csv --jobs 2 --run runs/verified
 
 A list is a file of lines NETWORK,PROPERTY,SECONDS with paths relative to it; a header may name a
-fourth column `verdict`. Exit code 0 if the property holds, 1 if it is violated, 3 for timeout or
-unknown. A list exits with 3 where a query is open, 1 where an answer contradicts the agreed one.
+fourth column `verdict`. --ray goes to the cluster of RAY_ADDRESS, else to one on this machine,
+else starts one; nodes need the same holdfast and the files under the same paths. Exit code 0 if
+the property holds, 1 if it is violated, 3 for timeout or unknown. A list exits with 3 where a
+query is open, 1 where an answer contradicts the agreed one.
 """
 _CODES = {"holds": 0, "violated": 1, "timeout": 3, "unknown": 3}
 _SECONDS = 60.0
@@ -78,7 +81,7 @@ def verify(
     ] = None,
     jobs: options.Jobs = 1,
     ray: Annotated[
-        bool, typer.Option("--ray", help="Share a list on a Ray cluster; not in this version.")
+        bool, typer.Option("--ray", help="Share a list over a Ray cluster, instead of --jobs.")
     ] = False,
     run: options.RunDir = None,
     resume: options.Resume = False,
@@ -101,7 +104,7 @@ def verify(
         names = (_plain(str(network)), _plain(str(property)))
     with kept_run("verify", *names, run, resume=resume, out=out) as kept:
         if instances is not None:
-            listed = Listed(instances, limit, jobs, quiet)
+            listed = Listed(instances, limit, jobs, ray, quiet)
             result = _list(listed, asked, kept)
         else:
             result = _one(str(network), str(property), asked, counterexample, kept)
@@ -116,6 +119,7 @@ class Listed:
     path: str
     limit: int | None
     jobs: int
+    ray: bool
     quiet: bool
 
 
@@ -141,7 +145,7 @@ def _check(
         if value is not None and value < 1:
             raise InputError(name, value, "is not positive", "give a whole number from 1")
     if ray:
-        raise MissingExtra("--ray: this version has no executor for Ray; use --jobs N")
+        _check_ray(instances, jobs)
     if instances is not None:
         if network is not None:
             raise InputError("instances", instances, "is given beside a network", "give one")
@@ -156,6 +160,14 @@ def _check(
     for name, value in (("jobs", jobs if jobs > 1 else None), ("limit", limit)):
         if value is not None:
             raise InputError(name, value, "is for a list", "give --instances FILE, or leave it out")
+
+
+def _check_ray(instances: str | None, jobs: int) -> None:
+    if instances is None:
+        raise InputError("ray", True, "is for a list", "give --instances FILE, or leave it out")
+    if jobs > 1:
+        raise InputError("jobs", jobs, "is given beside --ray", "use one of the two")
+    optional("ray", extra="ray")
 
 
 def _one(
@@ -206,6 +218,7 @@ def _list(listed: Listed, asked: Asked, run: "Run") -> dict[str, Any]:
         listed.path,
         folder=run.path,
         jobs=listed.jobs,
+        ray=listed.ray,
         timeout=asked.timeout,
         on_row=None if listed.quiet else tell,
         limit=listed.limit,
@@ -215,6 +228,7 @@ def _list(listed: Listed, asked: Asked, run: "Run") -> dict[str, Any]:
         "verb": "verify",
         "instances": listed.path,
         "jobs": listed.jobs,
+        "ray": listed.ray,
         **table.to_dict(),
         "cactus": table.cactus(),
     }

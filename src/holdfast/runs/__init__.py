@@ -20,5 +20,6 @@ __getattr__, __dir__, __all__ = attach(
         "agree": ".executors",
         "graceful_interrupt": ".interrupt",
         "run_jobs": ".executors",
+        "run_on_ray": ".ray_jobs",
     },
 )

@@ -8,7 +8,7 @@ under each: it asks `Shard.current()`, does its rows, writes them to the journal
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -170,7 +170,7 @@ def _start(
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=work, args=(there, target, arguments))
     try:
-        with _variables(shard, threads):
+        with variables(_place(shard) | thread_variables(threads)):
             process.start()
     except (PicklingError, AttributeError, TypeError) as error:
         here.close()
@@ -182,17 +182,22 @@ def _start(
     return _Worker(shard.rank, process, here)
 
 
+def _place(shard: Shard) -> dict[str, str]:
+    rank = str(shard.rank)
+    return {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": str(shard.world)}
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """Variables that give a process so many threads which wait without spinning; they must be there
+    before it imports torch.
+    """
+    count = str(threads)
+    return {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+
+
 @contextmanager
-def _variables(shard: Shard, threads: int) -> Iterator[None]:
-    """The variables that a new process inherits: they must be there before it imports torch."""
-    values = {
-        "RANK": str(shard.rank),
-        "LOCAL_RANK": str(shard.rank),
-        "WORLD_SIZE": str(shard.world),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-    }
+def variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables of the environment within the block, for processes that it starts."""
     former = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
