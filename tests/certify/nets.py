@@ -200,6 +200,18 @@ def deep_net() -> nn.Module:
     )
 
 
+@cache
+def small_graph() -> Graph:
+    """The captured graph of `small_net()`, for tests that leave its weights alone."""
+    return capture(small_net(), (2,))
+
+
+@cache
+def deep_graph() -> Graph:
+    """The captured graph of `deep_net()`, for tests that leave its weights alone."""
+    return capture(deep_net(), (2,))
+
+
 def _chain(*layers: tuple[list[list[float]], list[float]]) -> nn.Module:
     modules: list[nn.Module] = []
     for weight, bias in layers:

@@ -1,11 +1,14 @@
 """What the tests of programmes share: an independent linear programme, and exact enumeration."""
 
+from functools import cache
 from itertools import pairwise, product
 
 import numpy as np
 import torch
 from scipy.optimize import linprog
 from torch import Tensor, nn
+
+from holdfast.certify.graphs.graph import Graph, capture
 
 
 def weights(net: nn.Sequential) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -91,6 +94,12 @@ def tiny(seed: int, sizes=(3, 4, 3, 2)) -> nn.Sequential:
             layer.bias.copy_(0.3 * torch.randn(outside, generator=generator))
         modules += [layer, nn.ReLU()]
     return nn.Sequential(*modules[:-1])
+
+
+@cache
+def tiny_graph(seed: int, sizes=(3, 4, 3, 2)) -> Graph:
+    """The captured graph of `tiny(seed, sizes)`."""
+    return capture(tiny(seed, sizes), sizes[:1])
 
 
 def hull(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from certify.nets import graph, inputs, samples
-from certify.programming import tiny
-from holdfast.certify import CROWN, AlphaCrown, CrownIBP, Dual, Interval, capture, margin_rows
+from certify.programming import tiny, tiny_graph
+from holdfast.certify import CROWN, AlphaCrown, CrownIBP, Dual, Interval, margin_rows
 from holdfast.certify.operators.relaxation import first_slope, lines_of
 from holdfast.certify.operators.structural import ReLU
 from holdfast.certify.solvers.highs import Solver
@@ -27,6 +27,7 @@ from holdfast.certify.substitution.backward import lower
 from holdfast.certify.substitution.rows import Dense, Memo
 from holdfast.threats import L1, Linf
 
+SMALL, DEEPER = (3, 7, 5, 2), (4, 12, 10, 8, 3)
 ROOM = 1e-5  # linear bounds may subtract that much for rounding
 EXACT = MILP(plain=True, until="optimum", tolerance=1e-6)
 CASES = [("conv", Linf(0.03)), ("conv", L1(0.4)), ("pooled", Linf(0.02))]
@@ -64,16 +65,17 @@ def test_free_slopes_lie_between_crown_and_the_programme(eps):
     assert (programme - alpha)[open_ & (alpha <= 0)].max() < 0.2 * (programme - crown)[open_].max()
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_the_dual_with_the_slopes_of_the_programme_is_the_programme(seed):
-    """Theorem 1, with alpha read off the multipliers of z >= 0 and z >= zhat."""
-    net, x, threat = tiny(seed, (3, 7, 5, 2)), inputs(1, (3,), seed), Linf(0.4, box=None)
-    method, spec = LP(plain=True), torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+@pytest.mark.parametrize(("seed", "sizes"), [(0, SMALL), (1, SMALL), (2, SMALL), (3, DEEPER)])
+def test_the_dual_with_the_slopes_of_the_programme_is_the_programme(seed, sizes):
+    """Theorem 1, with alpha read off the multipliers of z >= 0 and z >= zhat; any other alpha gives
+    less."""
+    net, x, threat = tiny(seed, sizes), inputs(1, sizes[:1], seed), Linf(0.4, box=None)
+    method, spec = LP(plain=True), torch.eye(sizes[-1]) - torch.eye(sizes[-1]).roll(1, 0)
     screen = CROWN()
     problem = screen.posed(net, x, threat, spec)
     programmes = method.bound(net, x, threat, spec).lower[0]
     with torch.no_grad():
-        case = method._case(screen, problem, 0, torch.full((2,), -torch.inf).double())
+        case = method._case(screen, problem, 0, torch.full((len(spec),), -torch.inf).double())
         program, place = case.program(exact=False, equalities=False), len(case.graph.nodes) - 1
         for index, wanted in enumerate(programmes.tolist()):
             cost = torch.from_numpy(program.costs[[index]].toarray()[0])
@@ -88,6 +90,19 @@ def test_the_dual_with_the_slopes_of_the_programme_is_the_programme(seed):
             assert dual == pytest.approx(wanted, abs=1e-8)
             crown = lower(relaxed, Dense(case.rows[[index]]), torch.zeros(1).long(), place).item()
             assert dual >= crown - ROOM
+            for trial in range(5):
+                lines = {
+                    node.place: lines_of(node.op, box, slope=inputs(1, box.lower.shape, trial)[0])
+                    for node in case.graph.nodes
+                    for box in (relaxed.boxes[node.inputs[0]] if node.inputs else None,)
+                    if isinstance(node.op, ReLU)
+                }
+                other = replace(relaxed, lines=lines, memo=Memo())
+                less = lower(other, Dense(case.rows[[index]]), torch.zeros(1).long(), place).item()
+                assert less <= wanted + 1e-8
+            with torch.no_grad():
+                logits = net(samples(*threat.hull(x), 300)[:, 0])
+            assert (logits @ spec[index].double() >= wanted).all()
 
 
 def slopes(found, boxes, program, cost, duals):
@@ -135,10 +150,10 @@ def test_no_order_is_claimed_between_fixed_and_adaptive_slopes():
     for schedule in ("plain", "cheap"):
         gaps = []
         for seed in range(6):
-            net, x = tiny(seed, (3, 7, 5, 2)), inputs(3, (3,), seed)
+            net, x = tiny_graph(seed, (3, 7, 5, 2)), inputs(3, (3,), seed)
             spec = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
             dual, crown = (
-                method(schedule=schedule).bound(capture(net, (3,)), x, Linf(0.3, box=None), spec)
+                method(schedule=schedule).bound(net, x, Linf(0.3, box=None), spec)
                 for method in (Dual, CROWN)
             )
             gaps.append(dual.lower - crown.lower)

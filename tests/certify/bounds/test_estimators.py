@@ -67,6 +67,16 @@ def test_the_median_of_even_columns_is_the_lower_one():
     assert -0.05 < relative.median().item() - 1 < -0.01
 
 
+@pytest.mark.parametrize(
+    ("columns", "bias", "spread"), [(10, -0.15, 0.6), (50, -0.03, 0.229), (100, -0.01, 0.157)]
+)
+def test_even_medians_have_the_bias_and_spread_that_were_measured(columns, bias, spread):
+    """Of the lower of both middle values, over 3000 draws."""
+    relative = median(projected(columns)) / VECTOR.abs().sum()
+    assert relative.median().item() - 1 == pytest.approx(bias, abs=0.01 + spread / 20)
+    assert relative.std().item() == pytest.approx(spread, rel=0.12)
+
+
 def test_the_gradient_of_a_median_goes_through_one_column():
     table = projected(51, draws=4).unsqueeze(2).requires_grad_()
     (gradient,) = torch.autograd.grad(median(table).sum(), table)
@@ -85,8 +95,10 @@ def test_geometric_means_fall_short_no_more_often_than_the_tail(columns, slack):
     """Eq. 3.92; the bound of Chernoff is not tight, and rates are far below it."""
     draws = 2000 if columns < 200 else 800
     found = geometric(projected(columns, draws=draws), 1) / (1 - slack)
-    rate = (found <= VECTOR.abs().sum()).double().mean().item()
-    assert rate <= geometric_tail(columns, slack)
+    fails = (found <= VECTOR.abs().sum()).double()
+    assert fails.mean().item() <= geometric_tail(columns, slack)
+    if (columns, slack) == (200, 0.22):
+        assert within(fails, 0.0098)
 
 
 def test_the_tail_of_a_geometric_mean_has_the_printed_values():

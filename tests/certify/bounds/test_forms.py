@@ -68,15 +68,14 @@ def leaves(radius_shape):
     return model, x.requires_grad_(), rows, radius.requires_grad_()
 
 
-@pytest.mark.parametrize("method", METHODS)
+SHAPES = [(Linf, (3,)), (L2, (3, 2, 7, 6)), (L2, (3,)), (Linf, (1, 2, 7, 6))]
+FAST = [(Dual, *SHAPES[0]), (CROWN, *SHAPES[1]), (CrownIBP, *SHAPES[0])]
+REST = [case for case in ((m, *s) for m in METHODS for s in SHAPES) if case not in FAST]
+
+
 @pytest.mark.parametrize(
-    ("threat", "shape"),
-    [
-        (Linf, (3,)),
-        (L2, (3, 2, 7, 6)),
-        pytest.param(L2, (3,), marks=pytest.mark.slow),
-        pytest.param(Linf, (1, 2, 7, 6), marks=pytest.mark.slow),
-    ],
+    ("method", "threat", "shape"),
+    [*FAST, *(pytest.param(*case, marks=pytest.mark.slow) for case in REST)],
 )
 def test_gradients_are_those_of_finite_differences(method, threat, shape):
     model, x, rows, radius = leaves(shape)
@@ -107,6 +106,7 @@ def test_gradients_are_those_of_finite_differences(method, threat, shape):
 @pytest.mark.parametrize("method", METHODS)
 def test_bounds_with_gradients_are_the_bounds(method):
     model, x, rows, radius = leaves((3,))
+    model = capture(model, tuple(x.shape[1:]))
     for mode in ("fast", "rigorous"):
         found = linear_bounds(method(mode=mode), model, x, Linf(radius), rows)
         wanted = method(mode=mode).bound(model, x, Linf(radius.detach()), rows)

@@ -4,10 +4,21 @@ import pytest
 import torch
 from torch import nn
 
-from certify.nets import Ball2, Hull, deep_net, graph, inputs, samples, small_net
+from certify.nets import (
+    Ball2,
+    Hull,
+    deep_graph,
+    deep_net,
+    graph,
+    inputs,
+    samples,
+    small_graph,
+    small_net,
+)
 from holdfast.certify import CrownIBP, Dual, Interval, capture, certified, margin_rows
 from holdfast.certify.bounds.forms import linear_bounds, linear_forms
 from holdfast.certify.bounds.forward import Coordinates, Forward, errors, spread_out
+from holdfast.certify.studies.index_sets import index_sets
 from holdfast.certify.substitution.pushing import Form
 from holdfast.certify.substitution.regions import around
 from holdfast.core.errors import InputError, UnsupportedThreat
@@ -39,12 +50,12 @@ def test_golden_example_a(p, eps, low, high, logits, slope, offset, d):
     """LA with and without elision, both ends, the linear form, and its distance to zero."""
     x, spec = torch.tensor([[0.5, 0.5]]).double(), torch.tensor([[1.0, -1.0]])
     threat = Cube(eps) if p == math.inf else Ball2(eps)
-    found = LA.bound(small_net(), x, threat, spec)
+    found = LA.bound(small_graph(), x, threat, spec)
     assert found.lower.item() == pytest.approx(low, abs=6e-7)
     assert found.upper.item() == pytest.approx(high, abs=6e-7)
-    each = LA.bound(small_net(), x, threat, torch.eye(2))
+    each = LA.bound(small_graph(), x, threat, torch.eye(2))
     assert (each.lower[0, 0] - each.upper[0, 1]).item() == pytest.approx(logits, abs=6e-7)
-    forms = linear_forms(LA, small_net(), x, threat, spec)
+    forms = linear_forms(LA, small_graph(), x, threat, spec)
     assert forms.coefficients.flatten().tolist() == pytest.approx(slope, abs=6e-7)
     assert forms.constants.item() == pytest.approx(offset, abs=6e-7)
     length = torch.linalg.vector_norm(forms.coefficients, ord=1 if p == math.inf else 2)
@@ -52,15 +63,15 @@ def test_golden_example_a(p, eps, low, high, logits, slope, offset, d):
 
 
 @pytest.mark.parametrize(
-    ("eps", "before", "after", "margin", "d"),
+    ("eps", "before", "after", "margin", "d", "form"),
     [
-        (0.05, [0.35, 0.1], [0.65, 0.7], -0.6, 0.021429),
-        (0.1, [0.2, -0.2], [0.8, 1.0], -1.65, 0.013158),
-        (0.2, [-0.1, -0.733333], [1.066667, 1.6], -3.724286, -0.071563),
+        (0.05, [0.35, 0.1], [0.65, 0.7], -0.6, 0.021429, (-9, -12, 8.25)),
+        (0.1, [0.2, -0.2], [0.8, 1.0], -1.65, 0.013158, (-8, -11, 7.25)),
+        (0.2, [-0.1, -0.733333], [1.066667, 1.6], -3.724286, -0.071563, None),
     ],
 )
-def test_golden_example_b(eps, before, after, margin, d):
-    captured, x = capture(deep_net(), (2,)), torch.tensor([[0.6, 0.2]]).double()
+def test_golden_example_b(eps, before, after, margin, d, form):
+    captured, x = deep_graph(), torch.tensor([[0.6, 0.2]]).double()
     spec = torch.tensor([[1.0, -1.0]])
     ((known, _),) = LA.known(LA.posed(captured, x, Cube(eps), spec))
     for end, wanted in zip(known.boxes[3], (before, after), strict=True):
@@ -69,6 +80,8 @@ def test_golden_example_b(eps, before, after, margin, d):
     forms = linear_forms(LA, captured, x, Cube(eps), spec)
     distance = forms.at(x) / forms.coefficients.abs().sum(2)
     assert distance.item() == pytest.approx(d, abs=6e-7)
+    found = (*forms.coefficients.flatten().tolist(), forms.constants.item())
+    assert form is None or found == pytest.approx(form, abs=6e-7)
     dual = Dual(schedule="plain").bound(captured, x, Cube(eps), spec)
     assert dual.lower.item() == pytest.approx(margin, abs=6e-7)
 
@@ -212,6 +225,10 @@ def test_columns_are_counted():
     assert first.cost == {"columns": 84.0}
     assert LA.bound(graph("conv"), x, Linf(0.02), rows).cost["columns"] > 84
     assert LA.bound(graph("conv"), x, Linf(0.0), rows).cost["columns"] >= 84
+    for eps in (0.005, 0.05):  # of one image, |x| and one for each open unit
+        open_ = index_sets(Dual(schedule="plain"), graph("residual"), x[:1], Linf(eps))
+        found = LA.bound(graph("residual"), x[:1], Linf(eps), rows).cost["columns"]
+        assert found == 84 + sum(int(each.unstable) for each in open_)
 
 
 @each_kind

@@ -8,7 +8,17 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.func import functional_call
 
-from certify.nets import SHAPE, Ball2, Hull, deep_net, graph, inputs, samples, small_net
+from certify.nets import (
+    SHAPE,
+    Ball2,
+    Hull,
+    deep_graph,
+    graph,
+    inputs,
+    samples,
+    small_graph,
+    small_net,
+)
 from holdfast.certify import (
     Interval,
     capture,
@@ -43,7 +53,7 @@ def test_golden_example_a(p, eps, low, high, mode):
     x, y = torch.tensor([[0.5, 0.5]]).double(), torch.tensor([0])
     threat = Hull(eps) if p == math.inf else Ball2(eps)
     method = Interval(mode=mode, first_layer="hull" if p == math.inf else "support")
-    bounds = method.bound(small_net(), x, threat, margin_rows(y, 2))
+    bounds = method.bound(small_graph(), x, threat, margin_rows(y, 2))
     assert bounds.lower.item() == pytest.approx(low, abs=6e-7)
     assert bounds.upper.item() == pytest.approx(high, abs=6e-7)
     assert bounds.sound == (mode == "rigorous")
@@ -58,7 +68,7 @@ def test_golden_example_a(p, eps, low, high, mode):
     ],
 )
 def test_golden_example_b(eps, before, after, margin):
-    captured = capture(deep_net(), (2,))
+    captured = deep_graph()
     x = torch.tensor([[0.6, 0.2]], dtype=torch.float64)
     found = boxes(captured, Box(*Hull(eps).hull(x)), rigorous=True)[3]
     torch.testing.assert_close(
@@ -331,9 +341,9 @@ def test_an_example_around_which_the_threat_is_empty_is_refused(mode, method, th
     x[1, 0] = 1.5
     method = Interval(mode=mode, first_layer=method)
     with pytest.raises(InputError, match=r"^x=example 1: lies outside the threat's box.*box"):
-        method.bound(small_net(), x, threat, margin_rows(torch.tensor([0, 0, 1]), 2))
+        method.bound(small_graph(), x, threat, margin_rows(torch.tensor([0, 0, 1]), 2))
     x[1, 0] = 1.05
-    bounds = method.bound(small_net(), x, threat, margin_rows(torch.tensor([0, 0, 1]), 2))
+    bounds = method.bound(small_graph(), x, threat, margin_rows(torch.tensor([0, 0, 1]), 2))
     assert (bounds.lower <= bounds.upper).all()
 
 

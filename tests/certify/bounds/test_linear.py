@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from certify.nets import SHAPE, Ball2, deep_net, graph, inputs, samples, small_net
+from certify.nets import SHAPE, Ball2, deep_graph, graph, inputs, samples, small_graph, small_net
 from holdfast.certify import Interval, capture, certified, margin_rows
 from holdfast.certify.bounds.linear import CROWN, CrownIBP, Dual
 from holdfast.core.errors import InputError, UnsupportedThreat
@@ -32,7 +32,7 @@ def test_dual_on_golden_example_a(p, eps, low, high):
     x = torch.tensor([[0.5, 0.5]]).double()
     threat = Linf(eps, box=None) if p == math.inf else L2(eps, box=None)
     spec = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
-    found = Dual(schedule="plain").bound(small_net(), x, threat, spec).lower[0]
+    found = Dual(schedule="plain").bound(small_graph(), x, threat, spec).lower[0]
     assert found[0].item() == pytest.approx(low, abs=3e-5)
     assert -found[1].item() == pytest.approx(high, abs=3e-5)
 
@@ -40,7 +40,7 @@ def test_dual_on_golden_example_a(p, eps, low, high):
 @pytest.mark.parametrize(("eps", "low"), GOLDEN_B)
 def test_dual_on_golden_example_b(eps, low):
     x, spec = torch.tensor([[0.6, 0.2]]).double(), torch.tensor([[1.0, -1.0]])
-    found = Dual(schedule="plain").bound(deep_net(), x, Linf(eps, box=None), spec).lower
+    found = Dual(schedule="plain").bound(deep_graph(), x, Linf(eps, box=None), spec).lower
     assert found.item() == pytest.approx(low, abs=5e-5)
 
 

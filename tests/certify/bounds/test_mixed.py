@@ -3,11 +3,15 @@ import math
 import pytest
 import torch
 
-from certify.nets import Ball2, Hull, deep_net, graph, inputs, samples, small_net
-from holdfast.certify import CROWN, CrownIBP, Dual, Interval, capture, margin_rows
+from certify.nets import Ball2, Hull, deep_graph, graph, inputs, samples, small_graph
+from certify.programming import tiny_graph
+from holdfast.certify import CROWN, CrownIBP, Dual, Interval, margin_rows
 from holdfast.certify.bounds.forms import linear_forms
 from holdfast.certify.bounds.forward import Forward
+from holdfast.certify.bounds.given import known_from
 from holdfast.certify.bounds.mixed import ForwardBackward, IntervalLinear
+from holdfast.certify.substitution.backward import lower
+from holdfast.certify.substitution.rows import Dense
 from holdfast.core.errors import InputError
 from holdfast.threats import L2, Linf
 
@@ -21,12 +25,13 @@ def test_golden_example_b():
     x, spec = torch.tensor([[0.6, 0.2]]).double(), torch.tensor([[1.0, -1.0]])
     method = IntervalLinear(schedule="plain")
     for eps, wanted in ((0.05, -0.6), (0.1, -1.75), (0.2, -3.895238)):
-        found = method.bound(deep_net(), x, Cube(eps), spec)
+        found = method.bound(deep_graph(), x, Cube(eps), spec)
         assert found.lower.item() == pytest.approx(wanted, abs=6e-7)
         assert found.sound
-    forms = linear_forms(method, deep_net(), x, Cube(0.1), spec)
-    distance = forms.at(x) / forms.coefficients.abs().sum(2)
-    assert distance.item() == pytest.approx(0.002778, abs=6e-7)
+    for eps, wanted in ((0.05, 0.021429), (0.1, 0.002778), (0.2, -0.110142)):
+        forms = linear_forms(method, deep_graph(), x, Cube(eps), spec)
+        distance = forms.at(x) / forms.coefficients.abs().sum(2)
+        assert distance.item() == pytest.approx(wanted, abs=6e-7)
 
 
 @pytest.mark.parametrize("p", [math.inf, 2])
@@ -35,9 +40,42 @@ def test_with_one_hidden_layer_it_is_the_dual_bound(p):
     x, y = inputs(5, (2,)), torch.tensor([0, 1, 0, 1, 1])
     for eps in (0.1, 0.3, 0.8):
         threat = Cube(eps) if p == math.inf else Ball2(eps)
-        first = IntervalLinear(schedule="plain").bound(small_net(), x, threat, margin_rows(y, 2))
-        second = Dual(schedule="plain").bound(small_net(), x, threat, margin_rows(y, 2))
+        first = IntervalLinear(schedule="plain").bound(small_graph(), x, threat, margin_rows(y, 2))
+        second = Dual(schedule="plain").bound(small_graph(), x, threat, margin_rows(y, 2))
         torch.testing.assert_close(first.lower, second.lower, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("threat", [Cube(0.03), Ball2(0.2)], ids=["linf", "l2"])
+def test_a_band_that_is_carried_is_never_tighter_than_one_that_is_composed(threat):
+    """The published code's composition, (W, m1, m2) from layer to layer, beside that of Alg. 3.1 on
+    the same boxes."""
+    x, rows = inputs(3), torch.cat([torch.eye(5), -torch.eye(5)]).double()
+    forward = Forward(lines="parallel", schedule="plain")
+    carried = forward.bound(graph("residual"), x, threat, rows).lower
+    ((pushed, _),) = forward.known(forward.posed(graph("residual"), x, threat, rows))
+    walk = pushed.result.walk
+    known = known_from(
+        walk.graph, walk.values, pushed.variables.region, walk.boxes, rigorous=True
+    ).fixed
+    image, place = torch.arange(3).repeat_interleave(10), len(walk.graph.nodes) - 1
+    composed = lower(known, Dense(rows.repeat(3, 1)), image, place).view(3, 10)
+    assert (carried <= composed + 1e-9).all()
+    assert (carried < composed - 1e-3).any()
+
+
+def test_neither_boxes_by_lines_nor_by_intervals_are_always_better():
+    """Boxes of the dual bound are looser than intervals at one margin in seven, of these."""
+    gaps = []
+    for seed in range(3):
+        net = tiny_graph(seed, (3, 7, 6, 2))
+        x, rows = inputs(9, (3,), seed), torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+        lines, intervals = (
+            method(schedule="plain").bound(net, x, Cube(0.3), rows).lower
+            for method in (Dual, IntervalLinear)
+        )
+        gaps.append(lines - intervals)
+    assert torch.stack(gaps).min() < -1e-3
+    assert torch.stack(gaps).mean() > 1e-2
 
 
 @pytest.mark.parametrize("method", [IntervalLinear, ForwardBackward])
@@ -75,7 +113,7 @@ def test_rows_proved_by_intervals_are_left():
 
 
 def test_bad_input_is_named():
-    captured = capture(small_net(), (2,))
+    captured = small_graph()
     with pytest.raises(InputError, match=r"^lines="):
         ForwardBackward(lines="bent")
     with pytest.raises(InputError, match=r"^x="):

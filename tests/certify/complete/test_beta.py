@@ -2,9 +2,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from certify.nets import graph, inputs
-from holdfast.certify.complete.beta import Dual
+from holdfast.certify import capture
+from holdfast.certify.complete.beta import Dual, tables
 from holdfast.certify.complete.branch_and_bound import condensed
 from holdfast.certify.complete.pulling import push
 from holdfast.certify.complete.splits import roots
@@ -93,3 +95,20 @@ def test_a_subdomain_does_not_depend_on_its_neighbours():
     together = which.ascend(splits, 6, 0.3, 0.95, torch.inf).multipliers
     alone = which.ascend(splits[2:3], 6, 0.3, 0.95, torch.inf).multipliers
     torch.testing.assert_close(together[2:3], alone, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("slope", [0.1, 0.03])
+def test_lines_have_all_bits_of_a_slope(slope):
+    """0.1 is smaller than in float32, in which ascents are made, and 0.03 is larger."""
+    model = nn.Sequential(nn.Linear(2, 5), nn.LeakyReLU(slope), nn.Linear(5, 1)).double()
+    with torch.no_grad():
+        model[0].bias.zero_()
+    program = condensed(capture(model, (2,)), torch.zeros(1, 2).double(), Linf(1.0, box=None))
+    single = roots(program, torch.ones(1, 1, dtype=torch.bool))
+    for sign, least in ((-1, slope), (1, 1.0), (0, slope)):
+        low = torch.full((1, 5), slope, dtype=torch.float32)
+        splits = replace(single, signs=torch.full_like(single.signs, sign), multipliers=low)
+        (table,) = tables(program, splits)
+        assert (table.low >= least).all()
+        assert (table.low <= least + 1e-8 * (sign == 0)).all()
+        assert sign == 0 or torch.equal(table.low, table.high)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from certify.enumeration import minimum
-from certify.nets import Hull, graph, inputs
+from certify.nets import Ball2, Hull, graph, inputs, small_net
 from holdfast.certify.bounds.linear import CROWN
 from holdfast.certify.complete.branch_and_bound import BranchAndBound
 from holdfast.certify.complete.exploring import Replay
@@ -201,6 +201,27 @@ def test_other_operations_run_and_stay_below_samples(middle):
         noise = 0.1 * torch.rand(x.shape, generator=generator, dtype=x.dtype) - 0.05
         values = (rows.double() @ net(x + noise).unsqueeze(2)).squeeze(2)
         assert (values >= found.lower).all()
+
+
+@pytest.mark.parametrize("slope", [0.1, 0.03, 0.7])
+def test_the_minimum_is_not_exceeded_by_one_part_in_ten_digits(slope):
+    """On a line the minimum is at an end or a bend, where it can be computed."""
+    net = random(nn.Sequential(nn.Linear(1, 6), nn.LeakyReLU(slope), nn.Linear(6, 1)), 4)
+    bends = -net[0].bias / net[0].weight[:, 0]
+    points = torch.cat([bends.clamp(-2, 2), torch.tensor([-2.0, 2.0])]).detach().unsqueeze(1)
+    with torch.no_grad():
+        least = net(points).min().item()
+    found = EXACT.bound(net, torch.zeros(1, 1).double(), Cube(2.0), torch.eye(1))
+    assert least - 1e-6 <= found.lower.item() <= least
+
+
+@pytest.mark.parametrize(("ball", "radius"), [(Cube, 2.25 / 6), (Ball2, 2.25 / 26**0.5)])
+def test_the_smallest_adversarial_radius_of_golden_example_a(ball, radius):
+    """2.25 / 6 and 2.25 / sqrt(26): attained where the network is the affine map of the input."""
+    x, y = torch.tensor([[0.5, 0.5]]).double(), torch.tensor([0])
+    for factor, outcome in ((0.999, Outcome.CERTIFIED), (1.001, Outcome.BROKEN)):
+        found = BranchAndBound().decide(small_net(), x, y, ball(factor * radius))
+        assert int(found.outcome) == outcome
 
 
 def test_a_falsifier_is_asked_and_believed():

@@ -106,10 +106,11 @@ def test_forms_name_the_columns_that_they_see():
         assert (forms.rows[:, ~seen] == 0).all()
 
 
-def test_pieces_of_a_list_give_the_same_forms():
+@pytest.mark.parametrize("name", ["conv", pytest.param("residual", marks=pytest.mark.slow)])
+def test_pieces_of_a_list_give_the_same_forms(name):
     x = inputs(1)
-    whole = programme(graph("residual"), x, Linf(0.05))
-    parts = programme(graph("residual"), x, Linf(0.05), memory=1)
+    whole = programme(graph(name), x, Linf(0.05))
+    parts = programme(graph(name), x, Linf(0.05), memory=1)
     torch.testing.assert_close(whole.outputs.rows, parts.outputs.rows, atol=1e-12, rtol=0)
     torch.testing.assert_close(
         whole.blocks[-1].reads.rows, parts.blocks[-1].reads.rows, atol=1e-12, rtol=0

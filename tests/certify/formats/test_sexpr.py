@@ -39,7 +39,9 @@ def test_files_are_read_plain_and_compressed(tmp_path):
     assert Document.read(tmp_path / "a.vnnlib.gz").text == "(a)"
 
 
-@pytest.mark.parametrize("data", [b"(a)", gzip.compress(b"(a)" * 99)[:-9], b""])
+@pytest.mark.parametrize(
+    "data", [b"(a)", gzip.compress(b"(a)" * 99)[:-9], b""], ids=["plain", "cut", "empty"]
+)
 def test_a_damaged_compressed_file_is_refused(data, tmp_path):
     (tmp_path / "a.gz").write_bytes(data)
     if data:

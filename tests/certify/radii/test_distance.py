@@ -109,6 +109,33 @@ def test_without_a_box_it_is_the_constant_over_the_dual_norm(p, q):
     torch.testing.assert_close(distance(a, b, -ends, ends, p), want)
 
 
+def moved(a, b, low, high, p):
+    """The move of least norm: the gradient in a over that in b, both times the multiplier."""
+    a, b = a.clone().requires_grad_(), b.clone().requires_grad_()
+    found = distance(a, b, low, high, p)
+    slopes = torch.autograd.grad(found.where(found.isfinite(), 0.0).sum(), (a, b))
+    return slopes[0] / slopes[1].unsqueeze(2), found.detach()
+
+
+@pytest.mark.parametrize("p", list(GOLDEN))
+def test_the_golden_move(p):
+    move, _ = moved(*golden(), p)
+    assert move.flatten().tolist() == pytest.approx([-0.1, 0.25, -0.4, 0], abs=1e-12)
+
+
+@pytest.mark.parametrize(("p", "q"), [(1.5, 3.0), (2.0, 2.0), (3.0, 1.5), (torch.inf, 1.0)])
+def test_the_move_attains_hoelders_inequality(p, q):
+    """Eq. 3.15: <a, D> = -b with ||D||_p = b / ||a||_q, and signs against those of a."""
+    a, b, low, _ = problems(seed=3)
+    ends = torch.full_like(low, INF)
+    move, found = moved(a, b, -ends, ends, p)
+    torch.testing.assert_close((a * move).sum(2), -b)
+    torch.testing.assert_close(torch.linalg.vector_norm(move, ord=p, dim=2), found)
+    torch.testing.assert_close(found, b / torch.linalg.vector_norm(a, ord=q, dim=2))
+    assert (move * a <= 0).all()
+    assert move[0, 0, 1] == 0
+
+
 def test_a_box_only_adds_distance():
     a, b, low, high = problems(seed=4)
     ends = torch.full_like(low, INF)

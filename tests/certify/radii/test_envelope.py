@@ -6,8 +6,10 @@ import torch
 from torch import nn
 
 from holdfast.certify import CROWN, CrownIBP, Dual, Interval, capture, certified, margin_rows
+from holdfast.certify.complete.branch_and_bound import BranchAndBound
 from holdfast.certify.radii.envelope import PEC, rounded_down
 from holdfast.core.errors import UnsupportedThreat
+from holdfast.core.results import Outcome
 from holdfast.threats import L1, L2, Linf
 from holdfast.threats.l0 import L0
 
@@ -145,6 +147,30 @@ def test_every_radius_it_gives_holds_when_it_is_looked_at(kind):
     further = (1.001 * radius + 4e-6).clamp(max=eps)
     beyond = there & (further < eps)
     assert not envelope.holds(further)[beyond].any()
+
+
+@pytest.mark.parametrize("kind", [Linf, L2])
+def test_an_exact_verifier_agrees_with_every_radius(kind):
+    """Lemma 3.1: the radius is at most the true robust radius, and not everything is."""
+    model, x, spec = case(seed=5, count=3)
+    y = model.forward(x).argmax(1)
+    radius = PEC(method=CROWN(), intervals=False).radius(model, x, kind(0.1), spec)
+    exact = BranchAndBound(most_nodes=100, narrow_steps=5)
+    assert (exact.decide(model, x, y, kind(radius)).outcome == Outcome.CERTIFIED).all()
+    assert (exact.decide(model, x, y, kind(8 * radius)).outcome == Outcome.BROKEN).any()
+
+
+def test_the_distance_may_rise_with_the_radius_of_the_budget():
+    """Relaxations of nested intervals are not nested; the bound falls at every step yet."""
+    radius, rises = torch.linspace(0.005, 1, 150).double(), 0
+    for seed in range(3):
+        graph, x, _ = case(seed, 1, (3, 10, 10, 2))
+        x, y = x.expand(150, -1), graph.forward(x).argmax(1).expand(150)
+        threat = Linf(radius, box=None)
+        found = PEC(method=PLAIN, intervals=False).envelope(graph, x, threat, margin_rows(y, 2))
+        rises += int((found.signed()[:, 0].diff() > 1e-6).sum())
+        assert (found.lower(radius).flatten().diff() < 0).all()
+    assert 0 < rises < 0.25 * 3 * 149
 
 
 def test_a_box_makes_the_radius_larger():

@@ -37,6 +37,18 @@ def test_a_linear_model_takes_two_steps_and_one_to_close():
     assert (found.evaluations <= 4).all()
 
 
+def test_it_ends_at_a_root_after_a_few_steps():
+    """Eq. 3.29: the least bound is a small positive number; five or six steps, and one to close."""
+    looks = []
+    for seed, kind in enumerate((Linf, L2)):
+        graph, x, y = case(seed=seed, count=5)
+        found = Newton().find(graph, x, y, kind(1.0))
+        least = Dual().bound(graph, x, kind(found.radius), margin_rows(y, 3)).lower.amin(1)
+        assert ((least > 0) & (least < 1e-3)).all()
+        looks.append(found.evaluations)
+    assert torch.cat(looks).double().mean() < 8
+
+
 def test_a_method_without_gradients_is_refused():
     with pytest.raises(InputError, match="no gradients"):
         Newton(method=Interval())

@@ -26,8 +26,30 @@ def test_radii_of_a_linear_model_are_the_closed_form(ball):
     assert (mean_radius(found.radii) <= mean_radius(best)).all()
 
 
-@pytest.mark.parametrize("bounds", [Dual(), CROWN()])
-@pytest.mark.parametrize("threat", [Linf(INF, box=None), L2(INF, box=None), Linf(0.7)])
+@pytest.mark.parametrize("ball", [Linf, L2])
+def test_a_linear_model_gains_the_ratio_of_means(ball):
+    """||w||_q / (M^(1/q) geomean |w|), which is at least one."""
+    model, x, y, push, _ = two_classes()
+    q = dual_exponent(ball.p)
+    wanted = torch.linalg.vector_norm(push, ord=q, dim=1) / (5 ** (1 / q) * mean_radius(push.abs()))
+    own, uniform = (
+        EqualShares(steps=steps).region(model, x, y, ball(INF, box=None)).radii for steps in (60, 1)
+    )
+    torch.testing.assert_close(mean_radius(own) / mean_radius(uniform), wanted, rtol=0.02, atol=0)
+    assert (wanted > 1.05).all()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "threat"),
+    [
+        (Dual(), Linf(INF, box=None)),
+        (CROWN(), L2(INF, box=None)),
+        (Dual(), Linf(0.7)),
+        pytest.param(CROWN(), Linf(INF, box=None), marks=pytest.mark.slow),
+        pytest.param(Dual(), L2(INF, box=None), marks=pytest.mark.slow),
+        pytest.param(CROWN(), Linf(0.7), marks=pytest.mark.slow),
+    ],
+)
 def test_regions_are_at_least_as_large_as_the_uniform_ones_and_keep_the_class(bounds, threat):
     model = small_net()
     x = torch.tensor([[0.5, 0.5], [0.1, 0.9], [0.9, 0.2]])

@@ -7,7 +7,8 @@ import torch
 from certify.nets import small_net
 from certify.regions import INF, two_classes
 from holdfast.certify.bounds.linear import CROWN, Dual
-from holdfast.certify.regions.nonuniform import NonUniform
+from holdfast.certify.radii.radius import Bisection
+from holdfast.certify.regions.nonuniform import NonUniform, _gap
 from holdfast.certify.regions.volumes import mean_radius
 from holdfast.core.random import Keys
 from holdfast.core.tensors import dual_exponent
@@ -50,6 +51,33 @@ def test_without_elision_the_closed_form_has_the_weights_of_both_logits():
     ratio = mean_radius(found.radii) / mean_radius(best)
     assert (ratio <= 1 + 1e-5).all()
     assert (ratio > 0.9).all()
+
+
+def test_the_slack_is_the_best_of_all():
+    """Eq. 3.11: c = max(0, d + lambda / rho) is the least of lambda (d - c) + rho / 2 (d - c)^2
+    over c >= 0, and lambda, which begins at zero, never becomes positive."""
+    slack, rho = torch.linspace(-1.5, 2, 8).double().unsqueeze(1), 3.0
+    multipliers = torch.tensor([-2.5, -0.4, 0.0]).double()
+    gap = _gap(slack, multipliers, rho)
+    torch.testing.assert_close(gap, slack - (slack + multipliers / rho).clamp_min(0))
+    c = torch.linspace(0, 4, 40001).double().view(-1, 1, 1)
+    tried = (multipliers * (slack - c) + rho / 2 * (slack - c).square()).amin(0)
+    best = multipliers * gap + rho / 2 * gap.square()
+    torch.testing.assert_close(best, tried, atol=1e-7, rtol=0)
+    assert (multipliers + rho * gap <= 0).all()
+
+
+@pytest.mark.parametrize("ball", [Linf, pytest.param(L2, marks=pytest.mark.slow)])
+def test_the_uniform_variant_ends_where_bisection_does(ball):
+    """With the same bounds, on a network of ReLUs."""
+    x = torch.tensor([[0.5, 0.5], [0.1, 0.9], [0.9, 0.2]]).double()
+    model = small_net().double()
+    y = model(x).argmax(1)
+    halved = Bisection(method=Dual()).find(model, x, y, ball(2.0, box=None)).radius
+    method = replace(QUICK, shape="uniform", optimizer="adam", step_size=0.01)
+    found = method.region(model, x, y, ball(INF, box=None)).radii[:, 0]
+    assert (found <= halved + 1e-4).all()
+    assert (found > 0.97 * halved).all()
 
 
 @pytest.mark.parametrize("bounds", [Dual(), CROWN()])

@@ -47,6 +47,21 @@ def test_volumes_of_balls_in_three_dimensions(p, unit):
         log_volume(radii, 0.5)
 
 
+def test_radii_of_balls_and_cubes_of_equal_volume():
+    """Wong 2020, sec 3.5.4: sqrt(d / pi) eps, 1.58 for 784 pixels at 0.1; the same volume has
+    1.362, less by a factor that tends to sqrt(e / 2)."""
+    for features, eps, published in ((784, 0.1, 1.58), (1024, 2 / 255, 36.1 / 255)):
+        radius = math.sqrt(features / math.pi) * eps
+        assert radius == pytest.approx(published, rel=2e-3)
+        cube, ball = (
+            float(log_volume(torch.full((1, features), each, dtype=torch.float64), p))
+            for each, p in ((eps, math.inf), (radius, 2.0))
+        )
+        same = radius * math.exp((cube - ball) / features)
+        assert radius / same == pytest.approx(math.sqrt(math.e / 2), rel=0.01)
+        assert features != 784 or same == pytest.approx(1.362, abs=5e-4)
+
+
 def test_the_comparison_is_over_inputs_certified_in_both_ways():
     one = region(torch.tensor([[0.2, 0.8], [0.1, 0.1], [9.0, 9.0]]))
     two = region(torch.tensor([[0.2, 0.2], [0.1, 0.3], [9.0, 9.0]]), torch.tensor([1, 1, 0]) > 0)

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from certify.nets import deep_net, graph, inputs, samples, small_net
-from certify.programming import hull, tiny, triangle
-from holdfast.certify import CROWN, Interval, capture, margin_rows
+from certify.nets import deep_graph, deep_net, graph, inputs, samples, small_graph, small_net
+from certify.programming import hull, tiny, tiny_graph, triangle
+from holdfast.certify import CROWN, Interval, margin_rows
 from holdfast.certify.bounds.linear import CrownIBP, Dual
 from holdfast.certify.solvers.highs import Solver, Status
 from holdfast.certify.solvers.lp import LP
@@ -19,10 +19,9 @@ NETS = ["conv", "pooled", "functional"]
 PAIR = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
 
 
-def relu_boxes(net, x, threat, method=CROWN):
+def relu_boxes(found, x, threat, method=CROWN):
     """The boxes of what the ReLUs of a chain read, as the method finds them."""
     screen = method()
-    found = capture(net, x.shape[1:])
     with torch.no_grad():
         known, _ = next(iter(screen.known(screen.posed(found, x, threat, PAIR))))
     hidden = [node.inputs[0] for node in found.nodes if type(node.op).__name__ == "ReLU"]
@@ -34,9 +33,9 @@ def relu_boxes(net, x, threat, method=CROWN):
 def test_it_is_the_textbooks_programme_for_the_same_boxes(seed, boxes):
     net, x, threat = tiny(seed), inputs(1, (3,), seed), Linf(0.3, box=None)
     method = {"interval": CrownIBP, "parallel": Dual, "adaptive": CROWN}[boxes]
-    lower = LP(boxes=boxes, plain=True).bound(net, x, threat, PAIR).lower[0]
+    lower = LP(boxes=boxes, plain=True).bound(tiny_graph(seed), x, threat, PAIR).lower[0]
     for row, found in zip(PAIR.double(), lower.tolist(), strict=True):
-        wanted = triangle(net, relu_boxes(net, x, threat, method), row, *hull(x, 0.3))
+        wanted = triangle(net, relu_boxes(tiny_graph(seed), x, threat, method), row, *hull(x, 0.3))
         assert found == pytest.approx(wanted, abs=1e-8)
 
 
@@ -44,10 +43,10 @@ def test_it_is_the_textbooks_programme_for_the_same_boxes(seed, boxes):
 def test_golden_example_a(eps, low):
     """With one hidden layer the programme is at least the dual bound of the specification."""
     x = torch.tensor([[0.5, 0.5]])
-    answers = LP(plain=True).solve(small_net(), x, Linf(eps, box=None), PAIR)
+    answers = LP(plain=True).solve(small_graph(), x, Linf(eps, box=None), PAIR)
     wanted = triangle(
         small_net(),
-        relu_boxes(small_net(), x.double(), Linf(eps, box=None)),
+        relu_boxes(small_graph(), x.double(), Linf(eps, box=None)),
         PAIR[0].double(),
         *hull(x.double(), eps),
     )
@@ -58,8 +57,8 @@ def test_golden_example_a(eps, low):
 @pytest.mark.parametrize(("eps", "low"), [(0.05, -0.6), (0.1, -1.65), (0.2, -3.724286)])
 def test_golden_example_b(eps, low):
     x, threat = torch.tensor([[0.6, 0.2]]), Linf(eps, box=None)
-    found = LP(boxes="parallel", plain=True).bound(deep_net(), x, threat, PAIR).lower
-    boxes = relu_boxes(deep_net(), x.double(), threat, Dual)
+    found = LP(boxes="parallel", plain=True).bound(deep_graph(), x, threat, PAIR).lower
+    boxes = relu_boxes(deep_graph(), x.double(), threat, Dual)
     wanted = triangle(deep_net(), boxes, PAIR[0].double(), *hull(x.double(), eps))
     assert found[0, 0].item() == pytest.approx(wanted, abs=1e-8)
     assert found[0, 0].item() >= low - 5e-5

@@ -5,6 +5,7 @@ from torch import nn
 from certify.nets import deep_net
 from holdfast.certify.bounds.interval import Interval
 from holdfast.certify.bounds.linear import CROWN, Dual
+from holdfast.certify.solvers.lp import LP
 from holdfast.certify.studies.polytope import outer_polygon
 from holdfast.core.errors import InputError
 from holdfast.core.random import Keys
@@ -14,13 +15,25 @@ X = torch.tensor([[0.6, 0.2]]).double()
 
 
 @pytest.mark.parametrize("method", [Dual(), CROWN(), Interval()])
-@pytest.mark.parametrize("threat", [Linf(0.2, box=None), L2(0.2, box=None), Linf(0.7)])
+@pytest.mark.parametrize("threat", [Linf(0.2, box=None), L2(0.2, box=None), Linf(0.7)], ids=str)
 def test_every_reached_output_lies_inside(method, threat):
     model = deep_net().double()
     found = outer_polygon(method, model, X, threat, directions=24)
     points = threat.sample(X.expand(2000, 2), keys=Keys.of(1, range(2000)))
     assert found.contains(model(points)).all()
     assert not found.contains(model(points) + 5).any()
+
+
+def test_a_programme_cuts_off_more_than_the_dual_bound_and_nothing_that_is_reached():
+    """Fig. 3.4 by linear programmes instead of J."""
+    model, threat = deep_net().double(), Linf(0.2, box=None)
+    dual, programme = (
+        outer_polygon(method, model, X, threat, directions=12)
+        for method in (Dual(), LP(boxes="parallel", plain=True))
+    )
+    points = threat.sample(X.expand(500, 2), keys=Keys.of(1, range(500)))
+    assert programme.contains(model(points)).all()
+    assert programme.area() < 0.95 * dual.area()
 
 
 def test_the_polygon_of_a_linear_map_is_the_image_of_the_square():

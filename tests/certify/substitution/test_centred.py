@@ -1,4 +1,5 @@
 from fractions import Fraction
+from functools import cache
 
 import pytest
 import torch
@@ -7,20 +8,28 @@ from torch import nn
 from certify.nets import graph, inputs, samples
 from certify.substitution.test_backward import NETS, known_of
 from holdfast.certify import CROWN, Dual, capture, margin_rows
+from holdfast.certify.graphs.graph import Graph
 from holdfast.certify.substitution.backward import both, lower
 from holdfast.certify.substitution.rows import Dense
 from holdfast.threats import Linf
 
 
-def stacked(seed: int, scale: float, *, inner: float = 1.0, share: float = 1e-6) -> nn.Sequential:
+@cache
+def layers() -> Graph:
+    model = nn.Sequential(
+        nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)
+    ).double()
+    return capture(model, (6,))
+
+
+def stacked(seed: int, scale: float, *, inner: float = 1.0, share: float = 1e-6) -> Graph:
     """Two hidden layers, the first always on, the second's signs open to intervals.
 
     Weights of the second layer cancel to `share` of their size, and `scale` and `inner` move the
     exponents of values.
     """
-    model = nn.Sequential(
-        nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)
-    ).double()
+    captured = layers()
+    model = captured.constants.model
     with torch.no_grad():
         for index, layer in enumerate(model[::2]):
             shape = tuple(layer.weight.shape)
@@ -36,7 +45,7 @@ def stacked(seed: int, scale: float, *, inner: float = 1.0, share: float = 1e-6)
         model[0].bias.mul_(scale)
         model[2].weight.mul_(inner)
         model[2].bias.mul_(scale * inner)
-    return model
+    return captured
 
 
 def fractions(table: torch.Tensor) -> list:
@@ -67,14 +76,13 @@ SCALES = [(1.0, 1.0), (1e6, 1.0), (1e-6, 1.0), (1e6, 1e-12), (1e-12, 1e-12), (1e
 def test_bounds_in_float32_contain_the_exact_range(scale, inner, share):
     x, threat = inputs(3, (6,)), Linf(0.3, box=None)
     for seed in range(2):
-        model = stacked(seed, scale, inner=inner, share=share)
-        captured = capture(model, (6,))
+        captured = stacked(seed, scale, inner=inner, share=share)
         known = known_of(captured, x, threat, inner="parallel")
         assert known.centred.fixed.boxes[0].lower.dtype == torch.float32
         assert known.rows[0] > 0
         box, start = known.boxes[3], known.boxes[0]
         for image in range(3):
-            exact = exact_ends(model, start.lower[image], start.upper[image])
+            exact = exact_ends(captured.constants.model, start.lower[image], start.upper[image])
             for unit, (least, most) in enumerate(exact):
                 assert Fraction(box.lower[image, unit].item()) <= least
                 assert Fraction(box.upper[image, unit].item()) >= most

@@ -54,8 +54,13 @@ def test_the_published_trap(method):
     assert found["deployed"].sound
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", ["conv", "pooled", "residual"])
+SLOW = [(AlphaCrown, "residual"), (CROWN, "residual"), (AlphaCrown, "pooled")]
+CASES = [(m, n) for m in METHODS for n in ("conv", "pooled", "residual") if (m, n) not in SLOW]
+
+
+@pytest.mark.parametrize(
+    ("method", "name"), [*CASES, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
+)
 def test_float32_passes_stay_above_and_the_price_is_small(method, name):
     x, rows = inputs(3).float(), margin_rows(torch.tensor([0, 4, 2]), 5)
     for threat in (Linf(0.004), L2(0.03)):

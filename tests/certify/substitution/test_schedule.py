@@ -71,12 +71,14 @@ def test_the_first_layer_needs_no_rows_on_a_box_and_needs_them_on_a_ball():
         assert (widths[0] < widths[1] * (1 - 1e-3)) == narrower
 
 
-def test_pieces_do_not_matter():
+@pytest.mark.parametrize(
+    "threat", [Linf(0.03), pytest.param(L2(0.05), marks=pytest.mark.slow)], ids=str
+)
+def test_pieces_do_not_matter(threat):
     x, spec = inputs(3), torch.eye(5)
-    for threat in (Linf(0.03), L2(0.05)):
-        whole = CROWN(memory=2**28).bound(graph("residual"), x, threat, spec).lower
-        parts = CROWN(memory=2**16).bound(graph("residual"), x, threat, spec).lower
-        torch.testing.assert_close(parts, whole, atol=1e-5, rtol=0)
+    whole = CROWN(memory=2**28).bound(graph("residual"), x, threat, spec).lower
+    parts = CROWN(memory=2**16).bound(graph("residual"), x, threat, spec).lower
+    torch.testing.assert_close(parts, whole, atol=1e-5, rtol=0)
 
 
 class Largest(TorchDispatchMode):
@@ -92,7 +94,7 @@ class Largest(TorchDispatchMode):
         return out
 
 
-@pytest.mark.parametrize("mode", ["fast", "rigorous"])
+@pytest.mark.parametrize("mode", [pytest.param("fast", marks=pytest.mark.slow), "rigorous"])
 def test_the_largest_tensor_follows_the_memory(mode):
     model = nn.Sequential(
         nn.Conv2d(3, 16, 3, 1, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, 1, 1), nn.ReLU(),

@@ -49,8 +49,8 @@ def _table(block: Block, sign: Tensor, mine: Tensor) -> Table:
         low, below, high, above = (each.expand(len(sign), -1) for each in block.lines)
         return Table(low, high, below, above)
     _, _, high, above = block.lines
-    free, piece = sign == 0, torch.where(sign > 0, 1.0, block.left).to(mine)
-    low, beta = torch.where(free, mine, piece), mine * sign
+    free, piece = sign == 0, torch.where(sign > 0, torch.ones_like(mine), block.left)
+    low, beta = torch.where(free, mine.clamp(block.left, 1.0), piece), mine * sign
     return Table(low, torch.where(free, high, piece), None, torch.where(free, above, 0.0), beta)
 
 

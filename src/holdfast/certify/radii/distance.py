@@ -57,7 +57,8 @@ def distance(
     if p == 1:
         found = _knapsack(gain, cap, b)
     else:
-        rate = (gain > 0).to(gain) if exponent == 0 else gain**exponent
+        some = gain.masked_fill(gain == 0, 1.0)  # a power below 1 has no slope at zero
+        rate = (gain > 0).to(gain) if exponent == 0 else some**exponent
         found = _greedy(gain, rate, cap, b, p, rounds)
     return torch.where(most < b, torch.inf, found)
 
