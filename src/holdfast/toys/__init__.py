@@ -1,5 +1,5 @@
-"""Worlds whose exact robustness is known by formula: independent evidence for attacks and
-certificates, none of which this room imports."""
+"""Worlds whose exact robustness is known by formula, or in which counterexamples are planted:
+independent evidence for attacks and certificates, none of which this room imports."""
 
 from holdfast.core.lazy import attach
 
@@ -13,6 +13,8 @@ __getattr__, __dir__, __all__ = attach(
         "LinearWorld": ".linear",
         "MultipleSignSearch": ".random_search",
         "PatchNet": ".relu_alignment",
+        "PlantedWorld": ".planted",
+        "Planting": ".planted",
         "Quadratic": ".random_search",
         "RandomStep": ".random_step",
         "RegretBound": ".regret",
@@ -28,5 +30,6 @@ __getattr__, __dir__, __all__ = attach(
         "rademacher_mean": ".correlations",
         "single_filter_alignment": ".relu_alignment",
         "square_update": ".updates",
+        "train_planted": ".planted",
     },
 )
