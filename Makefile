@@ -12,6 +12,8 @@ DEV_EXTRAS ?= dev,data,onnx
 BENCH_PEERS ?=
 
 export OMP_WAIT_POLICY ?= PASSIVE
+# Without bytecode, every test worker and every process that a test starts compiles all files again.
+unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export BENCH_PEERS

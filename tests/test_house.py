@@ -70,13 +70,18 @@ def room_of(path: Path) -> str | None:
     return parts[0]
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(tree(path)))
+
+
 def named(path: Path) -> Iterator[tuple[int, str]]:
     """Modules of holdfast that a file names: in an import at any depth, or as a text to import."""
     package = ("holdfast", *path.relative_to(SOURCE).parts[:-1])
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, a.name) for a in node.names if a.name != "holdfast")
-        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "holdfast":
+        elif isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "holdfast":
             yield node.lineno, f"holdfast.{node.attr}"
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
@@ -109,11 +114,11 @@ def public(path: Path) -> Iterator[tuple[str, ast.AST]]:
                     yield f"{node.name}.{inner.name}", inner
 
 
-def calls(path: Path) -> Iterator[tuple[int, str, ast.Call]]:
-    """Every call whose function is a plain or dotted name."""
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Call):
-            yield node.lineno, ast.unparse(node.func), node
+@cache
+def calls(path: Path) -> list[tuple[int, str, ast.Call]]:
+    """Every call: its line, what is called, the node."""
+    found = [node for node in nodes(path) if isinstance(node, ast.Call)]
+    return [(node.lineno, ast.unparse(node.func), node) for node in found]
 
 
 def everywhere(find: Callable[[Path], list[str]]) -> str:
@@ -233,7 +238,7 @@ def test_no_global_generator_is_read_or_set():
 def test_names_are_ascii():
     def foreign(path: Path) -> list[str]:
         fields = ("id", "arg", "attr", "name")
-        names = {getattr(node, field, "") for node in ast.walk(tree(path)) for field in fields}
+        names = {getattr(node, field, "") for node in nodes(path) for field in fields}
         return sorted(name for name in names if name and not name.isascii())
 
     assert everywhere(foreign) == ""

@@ -36,6 +36,7 @@ def test_only_the_decision_is_used():
     assert torch.equal(seen.x_adv, run(Boundary(queries=80), Decided(net), x, y, L2("inf")).x_adv)
 
 
+@pytest.mark.slow
 def test_it_comes_near_the_distance_to_a_hyperplane():
     model = torch.nn.Linear(6, 2)
     with torch.no_grad():

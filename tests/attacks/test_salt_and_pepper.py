@@ -41,6 +41,7 @@ def test_a_count_of_ones_is_found_exactly():
     assert result.size.tolist() == [4.0, 4.0]
 
 
+@pytest.mark.slow
 def test_noise_is_thinned_to_what_it_needs():
     """The model errs where three given features of many are bright, which fresh noise hits only
     together with about half of all others."""

@@ -99,6 +99,7 @@ def test_the_grid_of_a_threat_without_ranges_costs_one_forward():
     assert torch.equal(result.x_adv, x)
 
 
+@pytest.mark.slow
 def test_more_draws_find_what_fewer_find():
     net = small_net()
     x, y = examples(40, net)

@@ -202,6 +202,7 @@ def test_feature_rows_and_single_planes(shape, threat):
     assert int(run(Square(queries=40), net, x, y, threat.at(20.0)).success.sum()) > 0
 
 
+@pytest.mark.slow
 def test_squares_with_channel_signs_need_fewest_queries():
     """The order of the ablation: square < random pixels, on a net with local filters."""
     net = small_net()

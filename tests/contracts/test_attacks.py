@@ -36,6 +36,8 @@ BALLS = {
 }
 SIMILAR = ("linf bare", "l2 in another box", "l0 of pixels")
 THREATS = BALLS | {"spatial": MOVED}
+# One attack of each kind meets the similar threats in the fast tests, the others in the slow ones.
+SPREAD = ("fgsm-rs", "pgd", "apgd-ce", "fab", "square", "boundary", "pointwise", "one-pixel")
 # A query of these takes a tenth of a second, whatever the threat.
 HEAVY = {"bayes": ("linf", "l2 per example")}
 
@@ -46,8 +48,8 @@ def takes(name, threat):
     return moves == (threat == "spatial") and threat in HEAVY.get(name, THREATS)
 
 
-def marks(name):
-    return [pytest.mark.slow] if name in HEAVY else []
+def marks(name, kind=""):
+    return [pytest.mark.slow] if name in HEAVY or (kind in SIMILAR and name not in SPREAD) else []
 
 
 PAIRS = [(name, threat) for name in VARIANTS for threat in THREATS if takes(name, threat)]
@@ -60,7 +62,7 @@ each_name = pytest.mark.parametrize(
 
 def over(pairs):
     """Rows of a test, one for each attack and threat."""
-    rows = [pytest.param(name, kind, marks=marks(name)) for name, kind in pairs]
+    rows = [pytest.param(name, kind, marks=marks(name, kind)) for name, kind in pairs]
     return pytest.mark.parametrize(("name", "kind"), rows, ids=map(" in ".join, pairs))
 
 

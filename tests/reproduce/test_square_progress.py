@@ -27,6 +27,7 @@ class Asked(torch.nn.Module):
         return self.net(x)
 
 
+@pytest.mark.slow
 def test_a_short_run_is_the_beginning_of_a_longer_one():
     net = small_net(shape=(1, 8, 8))
     x, y = examples(1, net, shape=(1, 8, 8))

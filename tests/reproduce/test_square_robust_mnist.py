@@ -1,3 +1,5 @@
+import pytest
+
 from holdfast.reproduce.square_robust_mnist import HUNTER, MANY, ONE, REPRODUCTION, WHITE
 
 
@@ -18,6 +20,7 @@ def test_claims_fall_where_they_should():
     assert judged == [False] * 3
 
 
+@pytest.mark.slow
 def test_restarts_never_raise_accuracy(quickly):
     finding, _ = quickly("square-robust-mnist")
     one, many = finding.outcomes[ONE], finding.outcomes[MANY]

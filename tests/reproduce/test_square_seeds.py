@@ -22,6 +22,7 @@ def test_mean_and_spread_over_seeds():
     assert found["robust_accuracy"] == pytest.approx(1 / 6)
 
 
+@pytest.mark.slow
 def test_seeds_differ_and_repeat(quickly):
     finding, _ = quickly("square-seeds")
     again, _ = quickly("square-seeds")
