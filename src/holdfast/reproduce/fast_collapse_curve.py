@@ -95,16 +95,17 @@ REPRODUCTION = Reproduction(
         ),
         Size(
             name="scaled",
-            recipes=("mnist-fgsm-rs",),
+            recipes=("cifar10-four-filter",),
             changes={
-                "training.epochs": 12,
-                "data.limit": 10_000,
+                "threat": "linf:13/255",
+                "training.epochs": 15,
+                "data.name": "cifar10-jpeg",
+                "data.limit": 20_000,
                 **LAST,
             },
-            images=200,
-            minutes=5,
-            note="MNIST, linf 0.3, 10,000 training images, 12 epochs, starts drawn without the "
-            "box, 200 test images; a zero start is weak there from the first epoch on",
+            images=500,
+            minutes=8,
+            note="a four-filter network, 20,000 images of CIFAR-10 (JPEG), linf 13/255, 15 epochs",
         ),
         Size(
             name="published",

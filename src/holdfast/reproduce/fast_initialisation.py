@@ -37,8 +37,8 @@ ATTACKS = {"quick": "pgd-5-1", "scaled": "pgd-50-1-0.01", "published": "pgd-50-1
 
 
 def fgsm(size: Size, start: str, step: str) -> dict[str, Any]:
-    """The objective of a start; a random one is drawn outside the box too on MNIST."""
-    drawn = "ball" if start == "random" and size.name != "published" else "uniform"
+    """The objective of a start; a random one is drawn outside the box too but on CIFAR-10."""
+    drawn = "uniform" if size.recipes[0].startswith("cifar10") else "ball"
     return {
         "kind": "fgsm-rs",
         "start": drawn if start == "random" else start,
