@@ -169,6 +169,7 @@ def test_certify_takes_a_pair_or_data():
         holdfast.certify(net, x, y)
 
 
+@pytest.mark.slow
 def test_certified_radii_take_a_pair_or_data_and_agree_with_certify(tmp_path):
     net = small_net()
     x, y = examples(13, net)

@@ -29,6 +29,7 @@ def run(attack, net, x, y, threat, **options):
     )
 
 
+@pytest.mark.slow
 def test_only_the_decision_is_used():
     net = small_net()
     x, y = examples(5, net)
@@ -50,6 +51,7 @@ def test_it_comes_near_the_distance_to_a_hyperplane():
     assert bool((result.size <= 1.05 * exact).all())
 
 
+@pytest.mark.slow
 def test_more_queries_are_never_worse_and_all_are_counted():
     net = small_net()
     x, y = examples(5, net)

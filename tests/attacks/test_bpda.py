@@ -66,6 +66,7 @@ def test_a_surrogate_may_change_the_shape_and_learn():
     assert {name for name, _ in part.named_children()} == {"layer", "surrogate"}
 
 
+@pytest.mark.slow
 def test_it_works_under_function_transforms():
     part = with_backward(torch.round, torch.sin)
     x = torch.rand(B, F)

@@ -29,6 +29,7 @@ def run(attack, net, x, y, threat, **options):
     ("attack", "threat"),
     [(L2_FAST, L2("inf")), (LINF_FAST, Linf("inf")), (L2_BARE, L2("inf", box=None))],
 )
+@pytest.mark.slow
 def test_finds_the_distance_to_a_plane_and_never_less(attack, threat):
     flat = LinearWorld.make(1, 2, 13)
     x, _ = flat.sample(0, 40)

@@ -28,6 +28,7 @@ def test_shrinks_moves_by_beta_and_leaves_short_ones_out():
     assert torch.allclose(shrink(z, x, 0.0, None), z)
 
 
+@pytest.mark.slow
 def test_finds_the_l1_distance_to_a_plane_and_never_less():
     net = torch.nn.Linear(7, 2)
     weight = torch.tensor([[0.0] * 7, [2.0, 0.5, 0.4, 0.3, 0.3, 0.2, 0.1]])
@@ -41,6 +42,7 @@ def test_finds_the_l1_distance_to_a_plane_and_never_less():
     assert bool((size < 0.5 * 1.05).all())
 
 
+@pytest.mark.slow
 def test_each_rule_keeps_its_own_smallest_and_reports_l1():
     net = small_net()
     x, y = examples(5, net)

@@ -24,6 +24,7 @@ def hard(net):
 
 
 @pytest.mark.parametrize("threat", [L2("inf"), Linf("inf")])
+@pytest.mark.slow
 def test_only_the_decision_is_used(threat):
     net, attack = small_net(), HopSkipJump(queries=120, samples=20)
     x, y = examples(5, net)
@@ -32,6 +33,7 @@ def test_only_the_decision_is_used(threat):
 
 
 @pytest.mark.parametrize(("threat", "dual"), [(L2, 2.0), (Linf, 1.0)])
+@pytest.mark.slow
 def test_it_comes_near_the_distance_to_a_hyperplane(threat, dual):
     model = torch.nn.Linear(6, 2)
     with torch.no_grad():

@@ -23,6 +23,7 @@ def weak_spot(x):
     return torch.stack([1.8 - bright, bright - 1.8], dim=1)
 
 
+@pytest.mark.slow
 def test_the_weak_pixel_is_found():
     x, y = torch.zeros(2, 2, 7, 6), torch.tensor([0, 0])
     result = run(OnePixel(population=60, generations=30), weak_spot, x, y, L0(1, per="pixel"))

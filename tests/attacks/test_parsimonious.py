@@ -63,6 +63,7 @@ def test_every_point_is_a_vertex_and_differs_by_one_block():
     assert bool((raised[1:6].sum(1) <= 16).all())
 
 
+@pytest.mark.slow
 def test_accepted_losses_never_fall():
     net = small_net()
     x, y = examples(5, net)

@@ -17,6 +17,7 @@ def run(attack, net, x, y, threat, **options):
     )
 
 
+@pytest.mark.slow
 def test_no_single_feature_can_be_set_back():
     net = small_net()
     x, y = examples(4, net)
@@ -29,6 +30,7 @@ def test_no_single_feature_can_be_set_back():
             assert int(net(back[None]).argmax()) == int(label)
 
 
+@pytest.mark.slow
 def test_passes_are_repeated_until_one_gains_nothing():
     """The model errs with the first feature but not the second, or with the last two: a pass that
     visits the third before the second keeps it, and the next sets it back."""
@@ -45,6 +47,7 @@ def test_passes_are_repeated_until_one_gains_nothing():
         assert x_adv.tolist() in ([1, 0, 0], [0, 1, 1])
 
 
+@pytest.mark.slow
 def test_pixels_are_set_back_together_where_they_are_counted():
     net = small_net()
     x, y = examples(3, net)
@@ -54,6 +57,7 @@ def test_pixels_are_set_back_together_where_they_are_counted():
     assert torch.equal(changed[:, 0], changed[:, 1])
 
 
+@pytest.mark.slow
 def test_bisection_ends_at_the_boundary_of_a_linear_model():
     """One feature alone can cross, at 0.7 from 0.2: the L1 and L2 distance is 0.5."""
 
@@ -66,6 +70,7 @@ def test_bisection_ends_at_the_boundary_of_a_linear_model():
         assert torch.allclose(size, torch.full((2,), 0.5), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_only_the_decision_is_used_within_the_budget():
     net = small_net()
     x, y = examples(5, net)

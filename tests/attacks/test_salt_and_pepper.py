@@ -55,6 +55,7 @@ def test_noise_is_thinned_to_what_it_needs():
     assert result.size.tolist() == [3.0] * 4
 
 
+@pytest.mark.slow
 def test_only_the_decision_is_used_and_more_queries_are_never_worse():
     net = small_net()
     x, y = examples(5, net)

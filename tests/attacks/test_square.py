@@ -130,6 +130,7 @@ def test_robust_accuracy_never_rises_with_restarts_or_queries():
     assert bool((found[0].success <= longer.success).all())
 
 
+@pytest.mark.slow
 def test_a_linear_model_is_taken_to_its_optimum():
     """min over k of (w_y - w_k) x - eps ||w_y - w_k||_1, where the box does not bind."""
     net = nn.Sequential(nn.Flatten(), nn.Linear(84, 3, bias=False))
@@ -153,6 +154,7 @@ def test_a_linear_model_is_taken_to_its_optimum():
     assert bool((result.margin <= optimum + 0.05 * (float(logits[0].max()) - optimum)).all())
 
 
+@pytest.mark.slow
 def test_targeted_runs_use_cross_entropy_and_reach_the_target(threat):
     net = small_net()
     x, y = examples(9, net)

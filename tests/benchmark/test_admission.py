@@ -55,6 +55,7 @@ def test_the_digest_sees_code_and_attributes_and_randomness():
     assert outputs_digest(noisy, data()) == "randomised"
 
 
+@pytest.mark.slow
 def test_a_run_is_not_resumed_with_another_model_of_the_same_weights(tmp_path):
     run = Run.create("evaluate", "net", "toy", root=tmp_path)
     evaluate(Signed(1), data(), Linf(0.01), attacks="fgsm", block=4, run=run)

@@ -124,6 +124,7 @@ def test_unsound_bounds_prove_nothing(net, monkeypatch):
     assert ledger.count(Outcome.CERTIFIED) == 0
 
 
+@pytest.mark.slow
 def test_the_evaluation_and_the_facade_know_it(net, tmp_path):
     model, x, y = net
     direct = Auto().decide(model, x, y, Linf(0.12))

@@ -116,6 +116,7 @@ def test_a_run_that_was_cut_off_anywhere_resumes_to_the_same_bits(tmp_path):
         assert stable(answer(net, data, run=run)) == whole, cut
 
 
+@pytest.mark.slow
 def test_resume_with_other_settings_is_refused_and_names_the_first(tmp_path):
     net, data = problem()
     run = Run.create("evaluate", "net", "toy", root=tmp_path)
@@ -126,6 +127,7 @@ def test_resume_with_other_settings_is_refused_and_names_the_first(tmp_path):
         answer(small_net(9), data, run=run)
 
 
+@pytest.mark.slow
 def test_every_further_radius_is_attacked_and_points_are_monotone():
     net, data = problem()
     found = answer(net, data, radii=[0.001, 0.004, 0.03, 0.06])
@@ -140,6 +142,7 @@ def test_every_further_radius_is_attacked_and_points_are_monotone():
         assert f"pgd-5-3@linf:{radius}" in stages
 
 
+@pytest.mark.slow
 def test_a_model_without_graph_warns_and_reports_null():
     net, data = problem()
     odd = nn.Sequential(net, nn.Sigmoid(), nn.Hardshrink(), nn.Unflatten(1, (5, 1)), nn.Flatten())
@@ -150,6 +153,7 @@ def test_a_model_without_graph_warns_and_reports_null():
     assert any("nothing is certified" in text for text in found.result["warnings"])
 
 
+@pytest.mark.slow
 def test_a_plain_function_is_evaluated_from_one_side():
     net, data = problem()
     with pytest.warns(UserWarning, match="nothing is certified"):
@@ -165,6 +169,7 @@ def test_no_attacks_and_no_bounds():
     assert found.certified_accuracy is None
 
 
+@pytest.mark.slow
 def test_attack_objects_and_stronger_attacks_only_lower_the_number():
     net, data = problem()
     weak = answer(net, data, attacks=[PGD(steps=1, restarts=1)], radii=())
@@ -187,6 +192,7 @@ def test_outputs_that_are_no_logits(spoil, word):
         answer(lambda x: spoil(net(x)), data, bounds=())
 
 
+@pytest.mark.slow
 def test_what_speaks_against_the_answer_is_flagged():
     net, data = problem()
     noisy = nn.Sequential(net)

@@ -48,6 +48,7 @@ def test_steps_see_those_they_name_and_start_where_others_ended():
     assert len(seen) == 3
 
 
+@pytest.mark.slow
 def test_a_second_step_goes_further_than_the_first():
     net, examples_ = data(wrong=0)
     one = Listed((("first", PGD(steps=2, restarts=1, start="clean", step_size=0.002)),))
@@ -74,6 +75,7 @@ def test_certificates_come_first_only_where_they_save(radius):
     assert cheap == (radius < 1e-3)
 
 
+@pytest.mark.slow
 def test_the_order_changes_no_outcome():
     net, examples_ = data(29, 3)
     both = evaluate(net, examples_, Linf(0.004), attacks="fgsm,pgd-5-3", block=4)
@@ -83,6 +85,7 @@ def test_the_order_changes_no_outcome():
     assert both.certified_accuracy > 0
 
 
+@pytest.mark.slow
 def test_an_adaptive_run_resumes_to_the_same_bits(tmp_path):
     net, examples_ = data()
     whole = evaluate(net, examples_, Linf(0.02), protocol=Two(), bounds=(), block=4)

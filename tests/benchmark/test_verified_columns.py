@@ -61,6 +61,7 @@ def test_every_breach_is_named():
         assert what in replace(fine, **changes).breaches()
 
 
+@pytest.mark.slow
 def test_examples_do_not_depend_on_their_batch():
     net = small_net()
     x, y = examples(5, net)

@@ -289,6 +289,7 @@ class Leaky(nn.Module):
         return self.last(torch.relu(z)) + z[:, :1] - 2 * z[:, 1:2]
 
 
+@pytest.mark.slow
 def test_the_penalty_of_a_relu_uses_its_own_edge():
     """11.4: with the total dual variable of the node, one trial in nine would not be sound."""
     corners = torch.cartesian_prod(*([torch.tensor([-1.0, 1.0]).double()] * 3))
@@ -489,6 +490,7 @@ def three_graphs(folder):
     return capture(module, (4,)), by_hand, from_file
 
 
+@pytest.mark.slow
 def test_exported_written_and_read_graphs_have_the_same_bounds(tmp_path):
     x, rows = inputs(3, (4,)), margin_rows(torch.tensor([0, 2, 1]), 3)
     graphs = three_graphs(tmp_path)

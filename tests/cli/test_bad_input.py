@@ -322,6 +322,7 @@ def test_one_line_names_argument_value_and_remedy(case, damaged, run_command, li
     assert listing() == before
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_device_is_left_alone(here, run_command):
     answer = run_command(*evaluate(out="/dev/full"))
     (line,) = [line for line in answer.err.splitlines() if line.startswith("error:")]
@@ -331,6 +332,7 @@ def test_a_full_disk_is_one_line_and_the_device_is_left_alone(here, run_command)
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
 
 
+@pytest.mark.slow
 def test_runs_on_other_data_are_not_compared(here, run_command):
     assert run_command(*evaluate(limit="30", run="runs/c")).code == 0
     answer = run_command("compare", "runs/a", "runs/c")

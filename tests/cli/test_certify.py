@@ -64,6 +64,7 @@ def test_radii_are_kept_shown_and_proved_by_certify(here, run_command):
     assert found["certified_accuracy"] == np.mean(rows["radius"] >= radius)
 
 
+@pytest.mark.slow
 def test_radii_go_on_where_they_stopped_and_do_not_depend_on_jobs(here, run_command):
     options = ("--threat", "linf:0.5", "--radius", "--block", "5", "--quiet")
     certify(run_command, *options, "--run", "one")

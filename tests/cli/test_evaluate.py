@@ -44,6 +44,7 @@ def test_json_is_the_result_alone_on_stdout(here, run_command):
     assert answer.err == ""
 
 
+@pytest.mark.slow
 def test_warnings_are_lines_on_stderr(here, run_command):
     answer = run_command(
         *("evaluate", "--model", "mlp", "--data", "digits", "--threat", "linf:0.1"),
@@ -62,6 +63,7 @@ def test_radii_are_in_input_units_whatever_the_normalisation(here, run_command):
     assert robust("--normalize", "0", "1") == robust()
 
 
+@pytest.mark.slow
 def test_attack_leaves_examples_that_other_tools_can_read(here, run_command):
     more = ("--attacks", "pgd-5-1", "--save-examples", "mine.npz", "--quiet")
     evaluate(run_command, *more, verb="attack", threat="linf:0.1")
@@ -75,6 +77,7 @@ def test_attack_leaves_examples_that_other_tools_can_read(here, run_command):
 
 
 @pytest.mark.parametrize("kind", ["npz", "parquet"])
+@pytest.mark.slow
 def test_examples_are_saved_as_the_ending_says(kind, here, run_command):
     more = ("--attacks", "pgd-5-1", "--bounds", "", "--quiet", "--save-examples", f"mine.{kind}")
     evaluate(run_command, *more)
@@ -88,6 +91,7 @@ def test_examples_are_saved_as_the_ending_says(kind, here, run_command):
     assert not np.isnan(found["x_adv"][~missed]).any()
 
 
+@pytest.mark.slow
 def test_a_protocol_is_told_step_by_step_with_flags(here, run_command):
     more = ("--protocol", "apgd-t-3-20", "--run", "runs/x")
     answer = evaluate(run_command, *more)
@@ -154,6 +158,7 @@ def test_a_training_run_says_what_is_not_said(here, run_command):
     assert found["trained_in"] == "../mine"
 
 
+@pytest.mark.slow
 def test_a_factory_of_the_current_folder_is_found(here, run_command):
     (here / "my_nets.py").write_text(
         "import torch\n"
@@ -168,6 +173,7 @@ def test_a_factory_of_the_current_folder_is_found(here, run_command):
     assert json.loads(answer.out)["model"] == "my_nets:make"
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_resumed_to_the_same_result(here, run_command):
     more = ("--attacks", "fgsm", "--quiet", "--run", "runs/x")
     evaluate(run_command, *more)

@@ -36,6 +36,7 @@ def test_a_table_shows_every_cell_and_no_markup(capsys):
     assert ["b", "3"] in lines
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_told_with_its_intervals(here, capsys):
     result = Run.open("runs/b").read_result()
     output.evaluation(result)

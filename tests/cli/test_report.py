@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+
 from holdfast.cli import report as module
 
 
+@pytest.mark.slow
 def test_a_run_gets_its_page_and_several_share_one(here, run_command):
     (here / "runs" / "a" / "report.html").unlink()
     answer = run_command("report", "runs/a")

@@ -23,6 +23,7 @@ def test_show_has_published_figures_sizes_and_claims(here, run_command):
     assert record["published"]["robust MNIST l2 2"]["robust_accuracy"] == 0.16
 
 
+@pytest.mark.slow
 def test_a_quick_run_is_kept_and_says_that_it_is_not_the_published_setting(here, run_command):
     options = ("--quick", "--run", "runs/mine", "--limit", "4", "--out", "copy.json")
     answer = run_command("reproduce", "run", "square-dilated", *options)

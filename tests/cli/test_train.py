@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 
 from holdfast.facades import load
@@ -34,6 +35,7 @@ def test_json_is_the_record(here, run_command):
     assert found == Run.open("runs/x").read_result()
 
 
+@pytest.mark.slow
 def test_a_range_test_suggests_a_rate_and_trains_nothing(here, run_command):
     asked = ("train", "digits-standard", "--limit", "300", "--range-test")
     before = sorted(here.rglob("*"))
@@ -57,6 +59,7 @@ def test_training_starts_from_given_weights(here, run_command):
     assert Run.open("runs/x").read_result()["initial_weights"] == "start.safetensors"
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_not_overwritten(here, run_command):
     assert run_command("train", "digits-standard", *QUICK, "--run", "runs/x").code == 0
     answer = run_command("train", "digits-standard", *QUICK, "--run", "runs/x")

@@ -110,6 +110,7 @@ def test_every_picture_has_words(page_of_one):
         )
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(make_run):
     run = make_run(gallery=True)
     before = write_report(run).read_bytes()
@@ -132,6 +133,7 @@ def test_hostile_names_are_shown_and_not_run(make_run):
 
 
 @pytest.mark.parametrize("missing", ["metrics", "gallery", "examples", "certified", "radii"])
+@pytest.mark.slow
 def test_missing_pieces_leave_a_page(make_run, missing):
     run = make_run(
         metrics=missing != "metrics", gallery=missing != "gallery", certified=missing != "certified"
@@ -167,6 +169,7 @@ def test_several_runs_are_compared(page_of_two):
     assert {"#run-1", "#run-2"} <= {a["href"] for a in page.all("a")}
 
 
+@pytest.mark.slow
 def test_runs_that_differ_are_compared_with_a_warning(make_run, tmp_path):
     bare = {"metrics": False, "gallery": False}
     runs = [make_run(**bare), make_run(threat="linf:0.2", **bare)]
@@ -198,6 +201,7 @@ SANITY = {"radii": [0.0, 0.1, 0.4], "robust": [0.9, 0.5, 0.0]}
 PROTOCOL = {"name": "fast", "version": "fast/1", "hash": "0a1b"}
 
 
+@pytest.mark.slow
 def test_flags_stand_before_the_answer_and_put_a_comparison_in_doubt(make_run):
     bare = {"metrics": False, "gallery": False}
     flagged = {"flags": [FLAG], "audit": AUDIT, "sanity": SANITY, "protocol": PROTOCOL}
@@ -217,6 +221,7 @@ def test_flags_stand_before_the_answer_and_put_a_comparison_in_doubt(make_run):
     assert words.count("What the attacks cost") == 1
 
 
+@pytest.mark.slow
 def test_that_no_flag_fired_is_said_only_by_runs_that_looked(make_run):
     bare = {"metrics": False, "gallery": False}
     looked = " ".join(_read(write_report(make_run(extra={"flags": []}, **bare))).text)

@@ -64,6 +64,7 @@ def test_nested_settings_become_dotted_rows():
     assert view.settings == (("a.b", "1"), ("a.c", "1, 2"), ("d", "–"))
 
 
+@pytest.mark.slow
 def test_new_views_are_left_out_where_a_run_has_nothing_for_them(view, make_run):
     assert view.trust is None
     assert view.sanity is None

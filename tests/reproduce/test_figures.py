@@ -22,6 +22,7 @@ OUTCOMES = {
 }
 
 
+@pytest.mark.slow
 def test_bars_are_as_long_as_the_figures():
     figure = bars(finding(OUTCOMES), ENTRY)
     panels = {axes.get_xlabel(): axes for axes in figure.axes}

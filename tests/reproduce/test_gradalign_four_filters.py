@@ -1,3 +1,5 @@
+import pytest
+
 from holdfast.reproduce.gradalign_four_filters import NETWORK, REPRODUCTION
 from reproduce.judged import builds, holds
 
@@ -18,6 +20,7 @@ def test_every_row_builds(tmp_path):
     assert all(recipe.model.name == "four_filter" for recipe in found.values())
 
 
+@pytest.mark.slow
 def test_a_quick_run_examines_the_filters(quickly):
     finding, _ = quickly(REPRODUCTION)
     line = finding.lines[NETWORK]

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from holdfast.reproduce.computations import Bench
@@ -6,6 +7,7 @@ from holdfast.reproduce.records import Finding, line_per_row
 from holdfast.reproduce.subjects import Place
 
 
+@pytest.mark.slow
 def test_the_quick_size_finds_larger_regions_and_draws(tmp_path):
     bench = Bench(place=Place(store=tmp_path), images=3, seed=0, device=torch.device("cpu"))
     size = REPRODUCTION.size("quick")

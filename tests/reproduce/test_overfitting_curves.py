@@ -65,6 +65,7 @@ def test_the_claims_hold_on_the_published_figures_and_fail_on_others():
     assert [claim.judge(turned) for claim in REPRODUCTION.claims] == [False] * 4
 
 
+@pytest.mark.slow
 def test_a_quick_run_has_the_figures_of_its_curves(quickly):
     finding, kept = quickly(REPRODUCTION)
     assert set(finding.lines) == {

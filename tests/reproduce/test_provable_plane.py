@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from holdfast.reproduce.computations import Bench
@@ -10,6 +11,7 @@ def bench(folder):
     return Bench(place=Place(store=folder), images=12, seed=0, device=torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_the_quick_size_measures_both_and_draws(tmp_path):
     size = REPRODUCTION.size("quick")
     columns = {row.name: row.compute(bench(tmp_path)) for row in REPRODUCTION.rows(size)}

@@ -7,6 +7,7 @@ from holdfast.reproduce.records import Finding, line_per_row
 from holdfast.reproduce.subjects import Place
 
 
+@pytest.mark.slow
 def test_ratios_are_at_least_one_and_ordered(tmp_path):
     bench = Bench(place=Place(store=tmp_path), images=1, seed=3, device=torch.device("cpu"))
     size = REPRODUCTION.size("quick")

@@ -38,6 +38,7 @@ def test_a_run_leaves_table_figure_page_and_result(quickly):
     assert all(f["within_tolerance"] is None for x in compared.values() for f in x.values())
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_the_attack_itself(quickly, store):
     finding, _ = quickly("square-robust-mnist", seed=5)
     subject = DIGITS.load(Place(store=store), 12)
@@ -87,6 +88,7 @@ def test_examples_of_the_journal_are_not_attacked_again(store, tmp_path):
     assert all(torch.equal(parts[name], whole[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused(quickly):
     _, kept = quickly("square-robust-mnist")
     with pytest.raises(RunConflict, match="seed"):
@@ -111,6 +113,7 @@ def test_missing_data_name_the_remedy(quickly, tmp_path):
         quickly(scaled, data_dir=tmp_path / "empty")
 
 
+@pytest.mark.slow
 def test_a_limit_makes_it_smaller(quickly):
     finding, kept = quickly("square-robust-mnist", limit=3)
     assert {len(each) for each in finding.outcomes.values()} == {3}

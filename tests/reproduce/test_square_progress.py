@@ -44,6 +44,7 @@ def test_a_short_run_is_the_beginning_of_a_longer_one():
             assert torch.equal(short, longer[: len(short)])
 
 
+@pytest.mark.slow
 def test_margins_fall_with_the_queries(quickly):
     finding, _ = quickly("square-progress")
     for norm in ("linf", "l2"):

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from holdfast.reproduce.records import line_per_row
@@ -22,6 +23,7 @@ ROW = TrainedRow(
 )
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_every_seed(tmp_path):
     columns = trained(ROW, tmp_path, images=30, seed=5)
     assert columns["figure.clean_accuracy"].shape == (2,)

@@ -1,3 +1,5 @@
+import pytest
+
 from holdfast.reproduce.verified_columns_mnist import KW, PLAIN, REPRODUCTION
 from reproduce.judged import holds, mirrored
 
@@ -18,6 +20,7 @@ def _consistent(line):
     return line
 
 
+@pytest.mark.slow
 def test_a_quick_run_breaks_no_invariant(quickly):
     finding, _ = quickly(REPRODUCTION)
     line = finding.lines[PLAIN]

@@ -1,3 +1,5 @@
+import pytest
+
 from holdfast.reproduce.verified_radius_search import (
     HALVED,
     LOOKS,
@@ -18,6 +20,7 @@ def test_the_claims_hold_on_the_published_figures():
     assert holds(REPRODUCTION, worse) == [False] * 3
 
 
+@pytest.mark.slow
 def test_a_quick_run_searches(quickly):
     finding, _ = quickly(REPRODUCTION)
     (line,) = finding.lines.values()

@@ -1,3 +1,5 @@
+import pytest
+
 from holdfast.reproduce.verified_two_phases import ENVELOPE, ONE_SHOT, RADII, REPRODUCTION, name_of
 from reproduce.judged import holds
 
@@ -22,6 +24,7 @@ def test_the_claims_ask_for_two_phases():
     assert holds(REPRODUCTION, late)[0] is False
 
 
+@pytest.mark.slow
 def test_a_quick_run_draws_a_curve(quickly):
     finding, _ = quickly(REPRODUCTION)
     assert list(finding.lines) == [name_of(eps) for eps in RADII]

@@ -55,6 +55,7 @@ def corners():
     return torch.tensor([[1, 1], [1, -1], [-1, 1], [-1, -1]], dtype=torch.float64)
 
 
+@pytest.mark.slow
 def test_other_distances_are_kept_as_well():
     x, _ = separated(2, distance=0.32, p=1.0)
     assert (torch.cdist(x, x, p=1.0) + torch.eye(12) >= 0.32).all()

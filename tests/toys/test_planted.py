@@ -62,6 +62,7 @@ def test_random_points_of_the_balls_are_right(world):
         assert (found > 0).double().mean() > 0.98
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_world(world):
     torch.manual_seed(3)
     state = torch.get_rng_state()

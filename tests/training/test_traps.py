@@ -79,6 +79,7 @@ def test_gradients_of_before_training_do_not_enter_it():
     assert torch.equal(*map(weights, models))
 
 
+@pytest.mark.slow
 def test_neither_looking_nor_validating_nor_recording_changes_a_bit():
     """Statistics of batch norm included: nothing that only looks runs in training mode."""
     quiet = recipe(FGSM, selection={"attack": "none", "choose": "last", "every": 2})

@@ -45,6 +45,7 @@ def test_more_steps_are_never_worse():
     assert (found[2] >= found[1]).all()
 
 
+@pytest.mark.slow
 def test_the_best_bound_is_kept_where_steps_overshoot():
     x, rows = inputs(3), margin_rows(torch.tensor([0, 4, 2]), 5)
     crown = CROWN().bound(graph("residual"), x, Linf(0.05), rows).lower

@@ -64,6 +64,7 @@ def test_errors_shrink_with_more_columns():
 
 
 @each_threat
+@pytest.mark.slow
 def test_boxes_hold_with_high_probability(threat):
     """Of 24 draws at failure 0.2 each, more than 12 would fail once in 3000 choices of keys."""
     x, captured = inputs(3), graph("residual")

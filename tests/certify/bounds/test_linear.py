@@ -87,6 +87,7 @@ def test_rows_proved_by_intervals_are_left_and_others_are_tighter(method):
         assert (found[interval <= 0] > interval[interval <= 0] + 1e-3).any()
 
 
+@pytest.mark.slow
 def test_schedules_agree_on_verdicts():
     x, rows = inputs(3), margin_rows(torch.tensor([0, 4, 2]), 5)
     for eps in (0.002, 0.01, 0.03):

@@ -110,6 +110,7 @@ def test_it_does_not_mind_the_scale_of_a_network(scale):
 
 
 @pytest.mark.parametrize("gap", [1e-3, 1e-6])
+@pytest.mark.slow
 def test_a_minimum_just_above_or_below_zero_is_told_apart(gap):
     net, x = chain(1), inputs(1, (3,))
     least = minimum(capture(net, (3,)), *box(x, 0.7), rows=[0])

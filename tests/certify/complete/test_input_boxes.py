@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -45,6 +46,7 @@ def test_bounds_hold_for_samples_of_each_box():
         assert slopes.shape == (5, 2, 3)
 
 
+@pytest.mark.slow
 def test_each_box_is_about_as_tight_as_crown_alone():
     net, x = chain(1), inputs(1, (3,))
     program = condensed(capture(net, (3,)), x, Cube(0.7))

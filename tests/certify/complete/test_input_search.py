@@ -24,6 +24,7 @@ def explored(net, x, queries, radius=0.7, ends=lambda record: False, **options):
 
 
 @pytest.mark.parametrize("gap", [0.2, -0.2])
+@pytest.mark.slow
 def test_limits_around_the_minimum(gap):
     net, x = chain(1), inputs(1, (3,))
     least = minimum(capture(net, (3,)), x - 0.7, x + 0.7)
@@ -38,6 +39,7 @@ def test_limits_around_the_minimum(gap):
     assert bool(((found.best - x).abs() <= 0.7 + 1e-12).all())
 
 
+@pytest.mark.slow
 def test_bounds_rise_with_the_number_of_boxes():
     net, x = chain(2, 1.5), inputs(1, (3,))
     last, exact = -torch.inf, minimum(capture(net, (3,)), x - 0.7, x + 0.7, rows=[0])

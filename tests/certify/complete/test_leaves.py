@@ -31,6 +31,7 @@ def test_the_root_is_the_best_of_all_slopes():
 
 
 @pytest.mark.parametrize("queries", [((0,), (1,)), ((0, 1),)])
+@pytest.mark.slow
 def test_patterns_that_are_not_empty_and_empty_ones_make_up_the_minimum(queries):
     net, x, which, splits = start(1, queries)
     units = which.program.units
@@ -49,6 +50,7 @@ def test_patterns_that_are_not_empty_and_empty_ones_make_up_the_minimum(queries)
     assert min(lows) >= minimum(net, x - 0.7, x + 0.7, rows=queries[0]) - 1e-6
 
 
+@pytest.mark.slow
 def test_an_empty_part_is_proved_empty_above_any_target():
     _, _, which, splits = start(1)
     units = which.program.units

@@ -37,6 +37,7 @@ def test_a_query_of_two_rows_asks_for_the_larger(seed):
         assert float(found.upper[query]) == pytest.approx(float(value.detach()), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_bounds_rise_with_the_number_of_subdomains():
     last = torch.full((2,), -torch.inf, dtype=torch.float64)
     for most in (2, 8, 30, 90):

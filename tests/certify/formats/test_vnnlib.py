@@ -148,6 +148,7 @@ def test_what_cannot_be_read_is_named_with_its_line(text, line, problem):
         parse_vnnlib(HEAD + BOX + text, "p.vnnlib")
 
 
+@pytest.mark.slow
 def test_alternatives_that_multiply_to_too_many_are_refused():
     two = "(or (<= Y_0 0) (<= Y_1 0))"
     with pytest.raises(InputError, match="multiply"):

@@ -60,6 +60,7 @@ def test_a_model_that_depends_on_the_dtype_is_refused(size):
         capture(Weighted(function), (6,))
 
 
+@pytest.mark.slow
 def test_dependence_on_the_dtype_is_refused_behind_many_layers():
     """The a-priori radius of a deep network is large; it must not excuse a difference."""
     layers = [nn.Linear(16, 16, bias=False) for _ in range(30)]

@@ -23,6 +23,7 @@ def test_the_golden_search(kind, radius, looks):
     assert int(found.evaluations) == looks
 
 
+@pytest.mark.slow
 def test_it_never_needs_more_looks_than_halving_and_never_ends_lower():
     fewer = []
     for seed in range(2):

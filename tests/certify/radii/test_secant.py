@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from certify.radius_cases import case
@@ -21,6 +22,7 @@ def test_a_power_of_the_radius_is_met_after_two_looks():
     assert abs(float(Secant()._next(bracket)) - (root - 0.5e-4)) < 1e-9
 
 
+@pytest.mark.slow
 def test_it_needs_about_half_of_the_looks_of_halving():
     looks, halved = [], []
     for seed in range(2):

@@ -115,6 +115,7 @@ def test_rows_that_cheaper_bounds_decide_are_not_searched():
     assert decided.all()
 
 
+@pytest.mark.slow
 def test_a_search_stops_once_the_sign_is_known():
     x, rows = inputs(1), margin_rows(torch.tensor([0]), 5)
     full = OPTIMUM.solve(graph("pooled"), x, Linf(0.03), rows)

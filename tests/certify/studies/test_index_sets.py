@@ -54,6 +54,7 @@ def test_the_sets_hold_at_sampled_points(method):
         assert ((each.off + each.on + each.unstable) == each.size).all()
 
 
+@pytest.mark.slow
 def test_tighter_bounds_leave_fewer_units_open():
     model, x = net("residual"), inputs(3, (2, 7, 6))
     loose = index_sets(CrownIBP(), model, x, Linf(0.02))

@@ -212,6 +212,7 @@ def test_attacks_without_a_loss_are_refused():
         AR(weight=-1)
 
 
+@pytest.mark.slow
 def test_with_little_weight_robustness_stays_where_trades_loses_it():
     """One feature is strong and right for seven of eight examples; twenty are weak, always right
     together, and flipped by the threat. The robust accuracy of a linear model is exact."""

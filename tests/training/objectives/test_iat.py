@@ -40,6 +40,7 @@ def known(radii, size=4):
     return model, x, torch.zeros(len(radii), dtype=torch.int64)
 
 
+@pytest.mark.slow
 def test_radii_converge_to_those_of_the_model():
     radii = torch.tensor([0.02, 0.08, 0.13, 0.3, 0.21])
     model, x, y = known(radii)
