@@ -11,10 +11,9 @@ from typing import Any
 from holdfast.report import wording
 from holdfast.report.certified_radii import Profile, radius_profile
 from holdfast.report.drawing import Drawing
-from holdfast.report.filling import fill
+from holdfast.report.filling import fill_run
 from holdfast.report.grids import Grid, grid
 from holdfast.report.tables import Column, Table
-from holdfast.runs import atomic
 from holdfast.runs.atomic import Pathlike
 from holdfast.runs.directory import Run
 
@@ -53,23 +52,12 @@ class Page:
 
 
 def write_radii(run: Run | Pathlike, path: Pathlike | None = None) -> Path:
-    """Writes the page of a run of `certify --radius`.
+    """Writes the page of a run of `certify --radius`; see `filling.fill_run`."""
+    return fill_run(run, path, "radii.html", _page)
 
-    Args:
-        path: the file; by default `report.html` in the run.
 
-    Returns:
-        The file.
-
-    Guarantee: the same run gives the same bytes; the file appears whole or not at all.
-    Raises:
-        InputError: no run directory, or one without a result.
-    """
-    opened = run if isinstance(run, Run) else Run.open(run)
-    target = Path(opened.report_file if path is None else path)
-    page = page_of(opened.read_result(), opened.read_examples())
-    atomic.write_text(target, fill("radii.html", page=page))
-    return target
+def _page(run: Run) -> Page:
+    return page_of(run.read_result(), run.read_examples())
 
 
 def page_of(result: Mapping[str, Any], examples: Mapping[str, Any]) -> Page:

@@ -11,10 +11,9 @@ from typing import Any
 from holdfast.report import wording
 from holdfast.report.cactus import cactus
 from holdfast.report.drawing import Drawing
-from holdfast.report.filling import fill
+from holdfast.report.filling import fill_run
 from holdfast.report.grids import Grid, grid
 from holdfast.report.tables import Column, Table
-from holdfast.runs import atomic
 from holdfast.runs.atomic import Pathlike
 from holdfast.runs.directory import Run
 
@@ -59,22 +58,8 @@ class Page:
 
 
 def write_verification(run: Run | Pathlike, path: Pathlike | None = None) -> Path:
-    """Writes the page of a run of `verify`.
-
-    Args:
-        path: the file; by default `report.html` in the run.
-
-    Returns:
-        The file.
-
-    Guarantee: the same run gives the same bytes; the file appears whole or not at all.
-    Raises:
-        InputError: no run directory, or one without a result.
-    """
-    opened = run if isinstance(run, Run) else Run.open(run)
-    target = Path(opened.report_file if path is None else path)
-    atomic.write_text(target, fill("verification.html", page=page_of(opened.read_result())))
-    return target
+    """Writes the page of a run of `verify`; see `filling.fill_run`."""
+    return fill_run(run, path, "verification.html", lambda opened: page_of(opened.read_result()))
 
 
 def page_of(result: Mapping[str, Any]) -> Page:
