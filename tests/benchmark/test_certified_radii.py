@@ -81,6 +81,7 @@ def test_the_curve_counts_examples_not_bounds():
     assert found.accuracy(0.2) == 0.5
     assert found.curve([0.3]) == [(0.3, 0.25)]
     assert [share for _, share in found.curve()] == [0.75] + [0.5] * 5 + [0.25] * 5
+    assert found_radii([0.0, 0.0], [True, False]).curve() == [(0.0, 0.5)]
     told = found.to_dict([0.3])
     assert (told["mean_radius"], told["median_radius"], told["largest_radius"]) == (
         pytest.approx(0.15),

@@ -82,8 +82,8 @@ class CertifiedRadii:
     def curve(self, radii: Sequence[float] = ()) -> list[tuple[float, float]]:
         """Certified accuracy at these radii; without any at ten even ones up to the largest."""
         most = float(self.radius.max())
-        chosen = radii or [most * level / _LEVELS for level in range(_LEVELS + 1)]
-        return [(radius, self.accuracy(radius)) for radius in chosen]
+        even = {most * level / _LEVELS for level in range(_LEVELS + 1)}
+        return [(radius, self.accuracy(radius)) for radius in radii or sorted(even)]
 
     def to_dict(self, radii: Sequence[float] = ()) -> dict[str, Any]:
         """The figures, as plain data."""
