@@ -32,13 +32,20 @@ class CatalogueTable(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """One row per entry, without the columns that no entry fills."""
+        """One row per entry: what it is and where from, what it promises and what it costs."""
         home, _, name = self.arguments[0].partition(":")
         entries = list(getattr(importlib.import_module(home), name).values())
-        columns = ["summary", "source", "guarantee", "cost"]
-        filled = [each for each in columns if any(getattr(entry, each) for entry in entries)]
-        rows = [[entry.name, *(getattr(entry, each) for each in filled)] for entry in entries]
-        return [table(["name", "what it is", *filled[1:]], rows)]
+        rows = [
+            [
+                entry.name,
+                _lines(entry.summary, entry.source),
+                _lines(entry.guarantee, entry.cost and f"Cost: {entry.cost}"),
+            ]
+            for entry in entries
+        ]
+        promised = any(promise for _, _, promise in rows)
+        head = ["name", "what it is", *(["what it promises"] if promised else [])]
+        return [table(head, [row[: len(head)] for row in rows])]
 
 
 class RecipeTable(SphinxDirective):
@@ -86,19 +93,24 @@ def help_of(*verbs: str) -> str:
     return said.getvalue().strip("\n")
 
 
+def _lines(*texts: str) -> str:
+    return "\n".join(text for text in texts if text)
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> nodes.table:
-    """A table of plain texts whose first column is code."""
+    """A table of plain texts, a paragraph for each of their lines; the first column is code."""
     group = nodes.tgroup(cols=len(head))
     group += [nodes.colspec(colwidth=1) for _ in head]
-    group += nodes.thead("", row([nodes.paragraph(text=text) for text in head]))
+    group += nodes.thead("", row([[nodes.paragraph(text=text)] for text in head]))
     body = nodes.tbody()
     for name, *texts in rows:
-        cells = [nodes.paragraph("", "", nodes.literal(text=name))]
-        body += row([*cells, *(nodes.paragraph(text=text) for text in texts)])
+        cells: list[Sequence[nodes.Node]] = [[nodes.paragraph("", "", nodes.literal(text=name))]]
+        cells += [[nodes.paragraph(text=line) for line in text.splitlines()] for text in texts]
+        body += row(cells)
     group += body
     return nodes.table("", group, classes=["catalogue"])
 
 
-def row(cells: Sequence[nodes.Node]) -> nodes.row:
-    """A row with one cell per node."""
-    return nodes.row("", *(nodes.entry("", cell) for cell in cells))
+def row(cells: Sequence[Sequence[nodes.Node]]) -> nodes.row:
+    """A row with one cell per list of nodes."""
+    return nodes.row("", *(nodes.entry("", *cell) for cell in cells))
