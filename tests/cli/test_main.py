@@ -198,3 +198,17 @@ def test_the_module_runs_the_command():
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: name='nobody'")
+
+
+def test_an_interrupt_within_executed_text_is_exit_code_130_too(tmp_path):
+    (tmp_path / "stopped.py").write_text(
+        "import sys\n"
+        "from holdfast.cli import main\n"
+        "def stopped(*given, **more):\n"
+        "    exec('raise KeyboardInterrupt')\n"
+        "main._run = stopped\n"
+        "sys.exit(main.main(['doctor']))\n"
+    )
+    command = [sys.executable, "-m", "stopped"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (process.returncode, process.stderr) == (130, "interrupted\n")

@@ -158,6 +158,13 @@ def _explain(error: Exception) -> int:
 
 
 def _interrupted(command: str | None) -> int:
+    """Says how to go on.
+
+    An interrupt that came while a text was being executed, as named tuples and dataclasses do when
+    a module is imported, has marked the interpreter to die of SIGINT at its end, whatever its exit
+    code; to execute another text takes the mark away.
+    """
+    exec("")
     note("interrupted" + ("" if command is None else f"; continue with: {command}"))
     return 130
 
