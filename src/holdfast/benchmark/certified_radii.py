@@ -37,6 +37,13 @@ from holdfast.threats.protocol import Threat
 BLOCK = 20
 _LEVELS = 10
 _STAGE = "certified-radii"
+_NONE = {
+    "index": torch.empty(0, dtype=torch.int64),
+    "correct": torch.empty(0, dtype=torch.bool),
+    "radius": torch.empty(0, dtype=torch.float64),
+    "ceiling": torch.empty(0, dtype=torch.float64),
+    "evaluations": torch.empty(0, dtype=torch.int64),
+}
 
 
 @dataclass(frozen=True)
@@ -241,7 +248,8 @@ class _Work:
         """The rows of these places, those that the journal holds as they are."""
         known = None if journal is None else journal.read(self.stage)
         done = torch.zeros(len(self.data), dtype=torch.bool)
-        parts = [] if known is None else [_selected(known, torch.isin(known["index"], places))]
+        parts = [_NONE]  # a process may have no examples
+        parts += [] if known is None else [_selected(known, torch.isin(known["index"], places))]
         for part in parts:
             done[part["index"]] = True
         for which in torch.split(places, self.settings["block"]):
@@ -255,14 +263,14 @@ class _Work:
             if on_event is not None:
                 radii = torch.cat([part["radius"] for part in parts])
                 on_event(RadiiProgress(len(radii), len(places), float(radii.mean())))
-        whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        whole = {name: torch.cat([part[name] for part in parts]) for name in _NONE}
         return _selected(whole, whole["index"].argsort())
 
     def _block(self, which: Tensor) -> dict[str, Tensor]:
         """The rows of one block; `index` is the place in the data until `answer` replaces it."""
         x = self.data.inputs(which).to(self.device)
         y = self.data.labels[which].to(self.device)
-        keys = Keys.of(self.settings["seed"], self.data.index[which].tolist()).fold("radius")
+        keys = Keys.of(self.settings["seed"], self.data.index[which], self.device).fold("radius")
         found = self.search.find(self.graph, x, y, self.threat, keys=keys)
         with torch.no_grad():
             correct = self.graph.forward(x.double()).argmax(dim=1) == y

@@ -183,9 +183,9 @@ class Search:
 
     @property
     def sound(self) -> bool:
-        """Whether what the method certifies is proved, rounding included."""
-        rounded = getattr(self.method, "mode", "rigorous") != "fast"
-        return rounded and bool(getattr(self.method, "proves", True))
+        """Whether what the method certifies is proved, rounding of the radii included."""
+        rigorous = getattr(self.method, "mode", "rigorous") == "rigorous"
+        return rigorous and bool(getattr(self.method, "proves", True))
 
     def find(
         self,
