@@ -155,16 +155,13 @@ def certify(
     method: str = "auto",
     **options: Any,
 ) -> Evaluation:
-    """How much of the model's accuracy can be proved.
+    """How much of the model's accuracy can be proved; runs no attacks but those of `auto`.
 
     Args:
         data: as for `evaluate`; or the inputs (B, *E) alone, with their labels as `y`.
         method: a bound of `holdfast.certify.BOUNDS`; or `auto`, bounds in the order of their cost
             with a short attack before the dear ones, which decides in both directions.
         options: the others of `evaluate`.
-
-    Returns:
-        An evaluation without attacks but those of `auto`.
 
     Raises:
         CaptureError: the model holds an operation that has no bound.
@@ -229,18 +226,21 @@ def certified_radii(
     source = resolve(model, examples, weights=weights, normalize=normalize, seed=seed)
     place = placed(source, device)
     with run_directory("radius", source.name, examples.name, run, resume=resume) as kept:
-        how: dict[str, Any] = {
-            "block": block,
-            "seed": seed,
-            "device": place,
-            "run": kept,
-            "on_event": on_event,
-        }
-        found = search_radii(source.model, examples, asked, chosen, **how)
+        found = search_radii(
+            source.model,
+            examples,
+            asked,
+            chosen,
+            block=block,
+            seed=seed,
+            device=place,
+            run=kept,
+            on_event=on_event,
+        )
         if kept is not None and Shard.current().rank == 0:
-            about: dict[str, Any] = {"model": source.name, "data": examples.title, "method": method}
-            about |= {"warnings": source.warnings, "environment": environment()}
-            found.write(kept, {**about, **_origin(source, kept), **(notes or {})}, radii)
+            names = {"model": source.name, "data": examples.title, "method": method}
+            more = {"warnings": source.warnings, "environment": environment(), **(notes or {})}
+            found.write(kept, {**names, **_origin(source, kept), **more}, radii)
             _report(kept)
     return found
 
